@@ -1,0 +1,61 @@
+# Every target makes what it needs: a virtual environment in .venv with pinned versions (constraints.txt).
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES = $(shell find rebase_hf model_cards -name '*.py' -o -name '*.jinja' -o -name 'py.typed') pyproject.toml
+BANK = $(sort $(wildcard examples/bank/*))
+# What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
+DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo bench-demo test test-fast test-versions check lint types format clean
+
+demo: runs/demo-index/manifest.json
+	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
+		--num-examples 200 --seeds 3 --max-pairs 600 --output runs/demo
+
+bench-demo: runs/demo-index/manifest.json
+	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
+		--num-examples 200 --seeds 5 --max-pairs 600 --output runs/bench-demo
+
+runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type f)
+	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))
+	@touch $@
+
+test: $(VENV)/package
+	$(BIN)/python -m pytest -m "not versions"
+
+test-fast: $(VENV)/package
+	$(BIN)/python -m pytest -m "not versions and not slow"
+
+test-versions: $(VENV)/package
+	$(BIN)/python -m pytest -m versions
+
+check: lint types test
+
+lint: $(VENV)/package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/package
+	$(BIN)/mypy
+
+format: $(VENV)/package
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch comes first and pinned: left to the others' requirements, pip may take a newest build of several gigabytes.
+$(VENV)/dependencies: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) torch
+	$(PIP) --group dev '.[all,offline]'
+	@touch $@
+
+$(VENV)/package: $(VENV)/dependencies $(SOURCES)
+	$(PIP) --no-deps --force-reinstall .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs dist

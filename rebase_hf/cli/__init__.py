@@ -1,0 +1,74 @@
+"""The command line: thin, and the one place where errors become a line.
+
+Standard output is for results, standard error for talk. Exit codes: 0 done; 2 the request is wrong; 3 done, but fewer
+examples than asked for or more quarantined than allowed; 4 the teacher, Hub or disk gave up (resumable); 130 and 143
+interrupted (resumable).
+"""
+
+import logging
+import signal
+import sys
+import types
+from typing import NoReturn
+
+import typer
+
+from rebase_hf.cli import index, runs
+from rebase_hf.errors import JournalError, NoExamplesError, RebaseError, TeacherRefused, TeacherUnavailable
+
+app = typer.Typer(
+    name="rebase-hf",
+    help="From a task description and a handful of examples to a trained expert.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(index.app, name="index")
+runs.add_commands(app)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt, no handler of ordinary errors may catch it."""
+
+
+def exit_code(error: RebaseError) -> int:
+    """Return the exit code that an error ends the command with."""
+    if isinstance(error, NoExamplesError):
+        return 3
+    if isinstance(error, TeacherUnavailable | JournalError):
+        return 4
+    if isinstance(error, TeacherRefused):
+        return 2
+    return error.exit_code if isinstance(error, runs.Shortfall) else 2
+
+
+def main() -> NoReturn:
+    """Run the command line; the entry point of `rebase-hf`."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("rebase_hf").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, _terminate)
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+        logging.getLogger("rebase_hf").setLevel(logging.DEBUG)
+    try:
+        app()
+    except RebaseError as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(exit_code(error))
+    except OSError as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}. Mend this and run the same command again; what was answered is kept.", err=True)
+        sys.exit(4)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Terminated:
+        sys.exit(143)
+    sys.exit(0)
+
+
+def _terminate(number: int, frame: types.FrameType | None) -> None:
+    raise Terminated

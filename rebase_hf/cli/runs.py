@@ -1,0 +1,228 @@
+"""`rebase-hf run`, `generate`, `train`, `evaluate`, `report`, `trace`, `export`, `push`, `doctor`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rebase_hf.errors import RebaseError
+
+TaskFile = Annotated[str, typer.Argument(help="The task file, or the id of a Hub dataset that holds a task.yaml.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, as `run` and `generate` write it.")]
+Index = Annotated[str, typer.Option(help="The index folder, or the id of a Hub repository that holds one.")]
+TeacherTarget = Annotated[
+    str, typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot.")
+]
+Output = Annotated[Path | None, typer.Option(help="The run folder; default runs/NAME of the task.")]
+NumExamples = Annotated[int, typer.Option(help="Examples wanted for training.")]
+NumValidation = Annotated[int, typer.Option(help="Examples wanted for a validation split, besides.")]
+Seed = Annotated[int, typer.Option(help="Decides everything random.")]
+Model = Annotated[str | None, typer.Option(help="Which of the server's models.")]
+ApiKeyEnv = Annotated[str | None, typer.Option(help="NAME of the environment variable that holds the teacher's key.")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature; default the method's.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.")]
+MaxConcurrency = Annotated[int | None, typer.Option(help="Most requests in flight; default what the server takes.")]
+MaxRequests = Annotated[int | None, typer.Option(help="Stop after so many requests.")]
+MaxTokensTotal = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
+MaxCost = Annotated[float | None, typer.Option(help="Stop at this cost; needs --price.")]
+Price = Annotated[tuple[float, float] | None, typer.Option(help="Price of a million prompt and completion tokens.")]
+Timeout = Annotated[float, typer.Option(help="Seconds that one request may take in all.")]
+GiveUpAfter = Annotated[str, typer.Option(help="Stop when nothing has succeeded for so long: 90s, 10m, 1h.")]
+AllowFewer = Annotated[bool, typer.Option("--allow-fewer", help="Fewer examples than wanted are no failure.")]
+AllowQuarantined = Annotated[float, typer.Option(help="Share of outputs that may be unusable before it is a failure.")]
+MaxPerSource = Annotated[int | None, typer.Option(help="Rows of one source at most; 0 for no limit.")]
+AsPublished = Annotated[
+    bool, typer.Option("--as-published", help="Retrieve as the paper's code does, its known failures included.")
+]
+BaseModel = Annotated[str | None, typer.Option(help="What the student is trained from.")]
+Seeds = Annotated[int, typer.Option(help="Train student and baseline this many times, to show the spread.")]
+MaxPairs = Annotated[int, typer.Option(help="Training pairs of SetFit, the same for student and baseline.")]
+MAX_PAIRS = 1200
+
+
+class Shortfall(RebaseError):
+    """The run is done and written, and is not what was asked for."""
+
+    exit_code = 3
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands on runs to the command line."""
+    for command in (run, generate, train, evaluate, report, trace, export, push, doctor):
+        app.command()(command)
+
+
+def generate(
+    task: TaskFile,
+    index: Index,
+    teacher: TeacherTarget,
+    output: Output = None,
+    method: Annotated[str, typer.Option(help="How rows become examples.")] = "rebase",
+    num_examples: NumExamples = 1000,
+    num_validation: NumValidation = 0,
+    seed: Seed = 0,
+    model: Model = None,
+    api_key_env: ApiKeyEnv = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    max_concurrency: MaxConcurrency = None,
+    max_requests: MaxRequests = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    timeout: Timeout = 120.0,
+    give_up_after: GiveUpAfter = "10m",
+    allow_fewer: AllowFewer = False,
+    allow_quarantined: AllowQuarantined = 0.05,
+    max_per_source: MaxPerSource = None,
+    as_published: AsPublished = False,
+) -> None:
+    """Make the dataset of a task: rows are retrieved, transformed by the teacher, and checked.
+
+    Example: rebase-hf generate task.yaml --index ./index --teacher http://127.0.0.1:8080
+    """
+    from rebase_hf.cli.steps import generate_dataset, plan_of, raise_shortfall, show_dataset
+
+    plan = plan_of(locals())
+    folder = output or Path("runs") / plan.task.name
+    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
+    show_dataset(folder, made)
+    raise_shortfall(made, allow_fewer=allow_fewer, allow_quarantined=allow_quarantined)
+
+
+def run(
+    task: TaskFile,
+    index: Index,
+    teacher: TeacherTarget,
+    output: Output = None,
+    method: Annotated[str, typer.Option(help="How rows become examples.")] = "rebase",
+    num_examples: NumExamples = 1000,
+    num_validation: NumValidation = 0,
+    seed: Seed = 0,
+    model: Model = None,
+    api_key_env: ApiKeyEnv = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    max_concurrency: MaxConcurrency = None,
+    max_requests: MaxRequests = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    timeout: Timeout = 120.0,
+    give_up_after: GiveUpAfter = "10m",
+    allow_fewer: AllowFewer = False,
+    allow_quarantined: AllowQuarantined = 0.05,
+    max_per_source: MaxPerSource = None,
+    as_published: AsPublished = False,
+    base_model: BaseModel = None,
+    seeds: Seeds = 1,
+    max_pairs: MaxPairs = MAX_PAIRS,
+    push_to: Annotated[str | None, typer.Option(help="Publish dataset and student to this Hub id.")] = None,
+) -> None:
+    """Everything: dataset, student, evaluation against baselines, cards and report.
+
+    Example: rebase-hf run task.yaml --index ./index --teacher http://127.0.0.1:8080
+    """
+    from rebase_hf.cli.steps import (
+        generate_dataset,
+        plan_of,
+        publish_run,
+        raise_shortfall,
+        show_dataset,
+        show_student,
+        train_and_compare,
+        write_pages,
+    )
+
+    plan = plan_of(locals())
+    folder = output or Path("runs") / plan.task.name
+    if push_to:
+        from rebase_hf.publish.hub import prove_write_access
+
+        prove_write_access(push_to)
+        prove_write_access(push_to, "model")
+    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
+    if made["examples"]:
+        made = train_and_compare(folder, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+    write_pages(folder)
+    show_dataset(folder, made)
+    show_student(folder, made)
+    raise_shortfall(made, allow_fewer=allow_fewer, allow_quarantined=allow_quarantined)
+    if push_to:
+        publish_run(folder, push_to)
+
+
+def train(
+    run: RunFolder, base_model: BaseModel = None, seeds: Seeds = 1, max_pairs: MaxPairs = MAX_PAIRS, seed: Seed = 0
+) -> None:
+    """Train the student of a run, and compare it with its baselines where the task has an evaluation set."""
+    from rebase_hf.cli.steps import show_student, train_and_compare, write_pages
+
+    made = train_and_compare(run, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+    write_pages(run)
+    show_student(run, made)
+
+
+def evaluate(run: RunFolder) -> None:
+    """Score the trained student of a run on the task's evaluation set."""
+    from rebase_hf.students import load_student
+
+    if not (run / "student").is_dir():
+        raise RebaseError(f"{run} has no student yet. Train one with: rebase-hf train {run}")
+    student = load_student(run / "student")
+    from rebase_hf.task import Task
+
+    rows = Task.load(run).evaluation_rows()
+    for name, value in student.evaluate(rows).items():
+        typer.echo(f"{name}  {value:.4f}")
+
+
+def report(run: RunFolder) -> None:
+    """Write a run's cards and its report page again."""
+    from rebase_hf.cli.steps import write_pages
+
+    for path in write_pages(run):
+        typer.echo(str(path))
+
+
+def trace(run: RunFolder, row: Annotated[int, typer.Argument(help="Position of the example in the run.")]) -> None:
+    """Show where an example comes from: its source row, score, prompt, raw answer, and what became of it."""
+    from rebase_hf.cli.steps import trace_example
+
+    typer.echo(trace_example(run, row))
+
+
+def export(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="prompt-completion or messages, as TRL takes them.")] = "messages",
+    output: Annotated[Path | None, typer.Option(help="Default: RUN/export/FORMAT.jsonl.")] = None,
+) -> None:
+    """Write a run's dataset for those who train elsewhere."""
+    from rebase_hf.cli.steps import export_dataset
+
+    typer.echo(str(export_dataset(run, format, output)))
+
+
+def push(
+    run: RunFolder,
+    repo_id: Annotated[str, typer.Argument(help="The Hub id to write to.")],
+) -> None:
+    """Publish a run's dataset, and its student where there is one."""
+    from rebase_hf.cli.steps import publish_run
+
+    publish_run(run, repo_id)
+
+
+def doctor() -> None:
+    """Say what is installed, what is missing, and where things are kept."""
+    from rebase_hf.cli.steps import examine
+
+    for line in examine():
+        typer.echo(line)
+
+
+def _command() -> str:
+    """Return the command as a user would type it again."""
+    return shlex.join(["rebase-hf", *sys.argv[1:]])

@@ -1,0 +1,283 @@
+"""The steps that commands are made of: plan, generate, train, write pages, show."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from rebase_hf.cli.runs import Shortfall
+from rebase_hf.errors import NoExamplesError, RebaseError
+from rebase_hf.home import rebase_home
+from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.pipeline import Plan, Run, make_plan
+from rebase_hf.run_folder import (
+    check_identities,
+    prepare_run_folder,
+    read_report,
+    run_report,
+    write_dataset,
+    write_report_json,
+)
+from rebase_hf.task import Task
+from rebase_hf.teacher.target import Teacher
+
+logger = logging.getLogger(__name__)
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+FORMATS = ("prompt-completion", "messages")
+
+
+def plan_of(given: Mapping[str, Any]) -> Plan:
+    """Return the plan that a command's options ask for.
+
+    Raises:
+        RebaseError: An option is wrong.
+    """
+    try:
+        teacher = Teacher(
+            given["teacher"],
+            model=given["model"],
+            api_key_env=given["api_key_env"],
+            temperature=given["temperature"],
+            max_tokens=given["max_tokens"],
+            max_concurrency=given["max_concurrency"],
+            max_requests=given["max_requests"],
+            max_tokens_total=given["max_tokens_total"],
+            max_cost=given["max_cost"],
+            price_per_million=given["price"],
+            timeout=given["timeout"],
+        )
+    except TypeError as error:
+        raise RebaseError(str(error)) from error
+    options = ReBaseOptions.as_published() if given["as_published"] else ReBaseOptions()
+    if given["max_per_source"] is not None:
+        from dataclasses import replace
+
+        options = replace(options, max_per_source=given["max_per_source"])
+    return make_plan(
+        given["task"],
+        given["index"],
+        teacher,
+        method=given["method"],
+        num_examples=given["num_examples"] + given["num_validation"],
+        seed=given["seed"],
+        options=options,
+        give_up_after=seconds(given["give_up_after"]),
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 90s, 10m or 1h in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None:
+        raise RebaseError(f"`{text}` is no duration; write it as 90s, 10m or 1h.")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+    """Execute a plan into a run folder and return its report; what is decided is written even when it is cut short."""
+    from huggingface_hub.utils import tqdm
+
+    prepare_run_folder(folder, plan.task)
+    run = Run(plan)
+    try:
+        with tqdm(total=plan.num_examples, desc=f"{plan.method}: examples", unit="example") as bar:
+            for _ in run.records():
+                bar.update()
+    except NoExamplesError as error:
+        logger.warning("%s", error)
+    except BaseException:
+        # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
+        run.interrupt()
+        tally = run.tally()
+        typer.echo(f"Stopped with {tally.examples} of {plan.num_examples} examples. Go on with: {command}", err=True)
+        raise
+    run.finish()
+    report = _write(run, folder, num_validation=num_validation, command=command)
+    check_identities(report)
+    return report
+
+
+def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+    write_dataset(run, folder, num_validation=num_validation)
+    report = run_report(run, command=command, num_validation=num_validation)
+    write_report_json(folder, report)
+    return report
+
+
+def train_and_compare(
+    folder: Path, *, base_model: str | None, seeds: int, max_pairs: int, seed: int
+) -> dict[str, Any]:
+    """Train the student of a run folder, compare it with its baselines, and add both to its report."""
+    import time
+
+    from datasets import load_dataset
+
+    from rebase_hf.students import train_student
+    from rebase_hf.students.comparison import compare
+
+    report = read_report(folder)
+    task = Task.load(folder)
+    dataset = load_dataset("parquet", data_files=str(folder / "data" / "train.parquet"), split="train")
+    began = time.monotonic()
+    if task.evaluation is None:
+        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs)
+    else:
+        comparison = compare(
+            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model
+        )
+        student = comparison.student
+        source = task.evaluation.dataset or Path(task.evaluation.path or "").name
+        report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
+    student.save(folder / "student")
+    report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
+    write_report_json(folder, report)
+    return report
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write the cards and the report page of a run folder."""
+    from rebase_hf.publish.cards import render_dataset_card, render_student_card
+    from rebase_hf.publish.report import write_report
+    from rebase_hf.run_folder import write_atomically
+
+    pages = [folder / "README.md"]
+    write_atomically(pages[0], render_dataset_card(folder))
+    if (folder / "student").is_dir():
+        pages.append(folder / "student" / "README.md")
+        write_atomically(pages[1], render_student_card(folder))
+    return [*pages, write_report(folder)]
+
+
+def publish_run(folder: Path, repo_id: str) -> None:
+    """Push a run's dataset, and its student where there is one; print where they are."""
+    from rebase_hf.publish.hub import push_dataset, push_student
+
+    typer.echo(push_dataset(folder, repo_id))
+    if (folder / "student").is_dir():
+        typer.echo(push_student(folder, repo_id, dataset_id=repo_id))
+
+
+def show_dataset(folder: Path, report: Mapping[str, Any]) -> None:
+    """Print what came out."""
+    typer.echo(report["statement"])
+    for title, counts in (("left out before asking", report["dropped_before"]), ("dropped", report["dropped"]),
+                          ("quarantined", report["quarantined_reasons"]), ("sources", report["sources"])):  # fmt: skip
+        if counts:
+            typer.echo(f"  {title}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    typer.echo(f"Dataset: {folder}/data, read it with load_dataset({str(folder)!r})")
+
+
+def show_student(folder: Path, report: Mapping[str, Any]) -> None:
+    """Print the student's scores beside its baselines'."""
+    if not report.get("student"):
+        return
+    metric, comparison = report["comparison"]["metric"], report["comparison"]
+    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds, "
+               f"{comparison['max_pairs']} training pairs for each student:")  # fmt: skip
+    rows = {"student on the rebased data": report["student"]}
+    rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
+    for name, scores in rows.items():
+        spread = f" ± {scores[metric + '_std']:.3f}" if scores.get(metric + "_std") is not None else ""
+        typer.echo(f"  {name:<28} {scores[metric]:.3f}{spread}")
+    typer.echo(f"Student: {folder}/student    Report: {folder}/report.html")
+
+
+def raise_shortfall(report: Mapping[str, Any], *, allow_fewer: bool, allow_quarantined: float) -> None:
+    """Raise when the run is not what was asked for.
+
+    Raises:
+        Shortfall: Fewer examples than wanted, or more unusable outputs than allowed.
+    """
+    if report["examples"] < report["asked_for"] and not allow_fewer:
+        raise Shortfall(f"{report['statement']} (--allow-fewer takes what there is.)")
+    if report["outputs"] and report["quarantined"] / report["outputs"] > allow_quarantined:
+        reasons = ", ".join(f"{count} {name}" for name, count in report["quarantined_reasons"].items())
+        raise Shortfall(
+            f"{report['quarantined']} of {report['outputs']} outputs are quarantined ({reasons}), more than the "
+            f"{allow_quarantined:.0%} allowed. See ledger.jsonl; --allow-quarantined sets the share."
+        )
+
+
+def trace_example(folder: Path, position: int) -> str:
+    """Return an example's whole story as text."""
+    from rebase_hf.teacher.journal import Journal
+
+    lines = (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    if not 0 <= position < len(lines):
+        raise RebaseError(f"{folder} has no example {position}; it has 0 to {len(lines) - 1}.")
+    row = json.loads(lines[position])
+    example = _examples(folder, row["split"])[
+        sum(json.loads(line)["split"] == row["split"] for line in lines[:position])
+    ]
+    journal = Journal.open()
+    try:
+        key = example["provenance"]["prompt_id"]
+        request, answer = journal.request(key), journal.get(key)
+    finally:
+        journal.close()
+    story = {"source": row.get("source"), "score": row.get("score"), "parts": row.get("parts"),
+             "columns": row.get("columns"), "cells": row.get("cells")}  # fmt: skip
+    parts = [f"# Source row\n{json.dumps(story, indent=2, ensure_ascii=False)}"]
+    if request is None:
+        parts.append(f"# Prompt\nnot in the journal of this machine (request {key})")
+    else:
+        turns = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in request["messages"])
+        parts.append(f"# Prompt (request {key})\n{turns}")
+    if answer is not None:
+        parts.append(f"# Answer\n{getattr(answer, 'text', None) or getattr(answer, 'reason', '')}")
+    parts.append(f"# Example\n{json.dumps(example, indent=2, ensure_ascii=False, default=str)}")
+    return "\n\n".join(parts)
+
+
+def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
+    """Write a run's training split as prompts and completions, or as chats."""
+    if format not in FORMATS:
+        raise RebaseError(f"Format `{format}` is not known; use one of {', '.join(FORMATS)}.")
+    task = Task.load(folder)
+    target = output or folder / "export" / f"{format}.jsonl"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8") as file:
+        for example in _examples(folder, "train"):
+            prompt = f"{task.instruction}\n\n{task.input_text(example)}"
+            answer = example[task.output]
+            if task.reasons:
+                answer = f"{example['rationale']}\nAnswer: {answer}"
+            chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+            record = {"messages": chat} if format == "messages" else {"prompt": prompt, "completion": answer}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return target
+
+
+def examine() -> Iterator[str]:
+    """Yield lines on what is installed and where things are kept."""
+    yield f"rebase-hf {version('rebase-hf')}, Python {sys.version.split()[0]}, kept in {rebase_home()}"
+    needs = {
+        "sentence_transformers": ("encoders", "build and search an index"),
+        "setfit": ("setfit", "the few-shot teacher and SetFit students"),
+        "transformers": ("trainer", "extractive and sequence-to-sequence students"),
+        "fastapi": ("local", "--teacher local:MODEL"),
+    }
+    for module, (extra, what) in needs.items():
+        if find_spec(module) is None:
+            yield f'missing    {module}: needed to {what}. Install it with: pip install "rebase-hf[{extra}]"'
+            continue
+        try:
+            yield f"installed  {module} {version(module.replace('_', '-'))}: {what}"
+        except PackageNotFoundError:
+            yield f"installed  {module}: {what}"
+
+
+def _examples(folder: Path, split: str) -> list[dict[str, Any]]:
+    from datasets import ClassLabel, load_dataset
+
+    rows = load_dataset("parquet", data_files=str(folder / "data" / f"{split}.parquet"), split="train")
+    names = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
+    return [{k: names[k][v] if k in names else v for k, v in row.items()} for row in rows]

@@ -1,0 +1,77 @@
+"""Cells that say nothing by themselves: booleans, numbers, dates, ids, and texts under three characters.
+
+Short values attract everything in an embedding space: in the files published with ReBase all 3,000 rows retrieved for
+`boolean_expressions` have the best input `False`, and 2,876 of 3,000 for `multistep_arithmetic_two` are lists of tag
+ids. So such cells are flagged when an index is built and compete only when asked to. `yes` and `no` are no junk: they
+are the answers of many question-answering datasets, and what a yes/no task looks for.
+"""
+
+import re
+
+MIN_CHARS = 3
+MAX_TOKEN_CHARS = 400  # no id is longer; lists of tags may be, and are judged piece by piece
+JUNK_COLUMN_SHARE = 0.9
+
+_WORDS = frozenset({"true", "false", "none", "null", "nan", "n/a", "unknown", "undefined"})
+_ANSWERS = frozenset({"yes", "no"})
+_SEPARATORS = re.compile(r"[\s,;|\[\](){}'\"]+")
+_NUMBER = re.compile(
+    r"[+-]?(?:[$€£¥]\s?)?[+-]?(?:\d[\d,.'_]*|\.\d+)(?:e[+-]?\d+)?\s?(?:%|[$€£¥]|(?:usd|eur|gbp)\b)?", re.I
+)
+_DATE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
+)
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m|\d+/\d+", re.I)  # and fractions
+_MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_NAMED_DATE = re.compile(
+    rf"(?:\d{{1,2}}\s+{_MONTHS}|{_MONTHS}\s+\d{{1,2}})(?:,?\s+\d{{2,4}})?|{_MONTHS}\s+\d{{4}}", re.I
+)
+_IDS = re.compile(
+    r"""[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}      # UUID
+    | (?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f]|\d{8})[0-9a-f]{8,}  # hexadecimal digest
+    | (?:https?|ftp|s3|hf)://\S+ | www\.\S+              # address
+    | [\w.+-]+@[\w-]+(?:\.[\w-]+)+                       # mail address
+    | \S+\.(?:jpe?g|png|gif|bmp|webp|wav|mp3|mp4|flac|txt|jsonl?|csv|tsv|parquet|xml|html?|pdf|zip|gz|py|npy)  # file
+    | [a-z]{1,4}\d+                                      # Q42, n01440764
+    | (?=\S*\d)(?!\S*[a-z]{3}\S*_\S*[a-z]{3})\S*_\S*    # abc_123, train_7b; not Super_Bowl_50
+    | (?=(?:\S*\d){3})\S*[-:#/.]\S*                      # B-00042, train-00012, 12:3:1
+    | (?=(?:\D*\d){3})(?=\S*[a-z])[a-z\d]{6,}            # B000FA64PK
+    | /\S+/\S+                                           # /m/02mjmr, /people/person
+    """,
+    re.I | re.X,
+)
+_CODE = re.compile(r"[A-Z]{1,4}-\d+")  # TR-0
+_TAG = re.compile(r"[BIESLUO]-\S+|.")  # O, B-PER, I-LOC: the tags of a text's tokens, or options' letters
+_SHAPES = (_NUMBER, _DATE, _TIME, _NAMED_DATE, _IDS, _CODE)
+
+
+def is_junk(text: str) -> bool:
+    """Return whether a cell's text is a boolean, a number, a date, an id, a list of such, or under three characters.
+
+    Texts in scripts that write a word with one or two characters (Chinese, Japanese, Korean) are not judged by length.
+    """
+    text = text.strip()
+    if text.lower() in _ANSWERS:
+        return False
+    if len(text) < MIN_CHARS:
+        return not any(char >= "\u2e80" for char in text)
+    if not any(char.isalnum() for char in text):
+        return True
+    if _is_token(text):
+        return True
+    pieces = [piece for piece in _SEPARATORS.split(text) if piece]
+    return len(pieces) > 1 and all(_TAG.fullmatch(piece) or _is_token(piece) for piece in pieces)
+
+
+def _is_token(text: str) -> bool:
+    return len(text) <= MAX_TOKEN_CHARS and (text.lower() in _WORDS or any(shape.fullmatch(text) for shape in _SHAPES))
+
+
+def junk_columns(cells: dict[str, int], junk: dict[str, int]) -> frozenset[str]:
+    """Return the columns that compete nowhere: at least 90 % of their cells are junk.
+
+    Args:
+        cells: Cells counted by column.
+        junk: Junk cells counted by column.
+    """
+    return frozenset(name for name, count in cells.items() if junk.get(name, 0) >= JUNK_COLUMN_SHARE * count)

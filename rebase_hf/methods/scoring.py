@@ -1,0 +1,136 @@
+"""ReBase's score, and the rows that have the highest.
+
+    S_inst(x) = cos( E(I), E(description of x's dataset) )
+    S_q(x)    = max over columns c of  mean over examples k of cos( E(q_k), E(x_c) )
+    S_a(x)    = max over columns c of  mean over examples k of cos( E(a_k), E(x_c) )
+    S(x)      = ( S_inst + S_q + S_a ) / 3
+
+(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) All vectors have unit length, so the mean over
+examples of their cosines with a cell is one product of the cell with the mean of the examples' vectors.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rebase_hf.index.row_index import RowIndex
+
+from rebase_hf.task import Task
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("instruction", "input", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQueries:
+    """A task as vectors of the index's encoder.
+
+    Attributes:
+        instruction: (d,), unit length.
+        input: (d,), the mean of the examples' inputs.
+        output: (d,), the mean of the examples' outputs.
+        fields: (number of input fields, d), the mean of each input field over the examples.
+    """
+
+    instruction: NDArray[np.float32]
+    input: NDArray[np.float32]
+    output: NDArray[np.float32]
+    fields: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Rows by their score, best first.
+
+    Attributes:
+        keys: (n,) row keys.
+        scores: (n,) S.
+        parts: (n, 3) S_inst, S_q, S_a.
+        columns: (n, 2) the argmax columns for input and output; -1 where no cell competes.
+        complete: Whether every row of the index is in it; otherwise it is the top, and asking for more gives more.
+    """
+
+    keys: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    parts: NDArray[np.float32]
+    columns: NDArray[np.int32]
+    complete: bool
+
+
+def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True) -> TaskQueries:
+    """Return the task's queries.
+
+    Rationales are no part of an answer's query, as in the official code, which strips them (retrieve_data.py:443).
+
+    Args:
+        label_phrases: A label that no example has is stood for by its phrase, as one more input and output (ours).
+    """
+    inputs = [task.input_text(example) for example in task.examples]
+    outputs = [example[task.output] for example in task.examples]
+    if label_phrases:
+        missing = [label for label in task.labels if label not in set(outputs)]
+        inputs += [task.labels[label] for label in missing]
+        outputs += missing
+    by_field = [[example[name] for example in task.examples] for name in task.inputs]
+    texts = [task.instruction, *inputs, *outputs, *(text for field in by_field for text in field)]
+    vectors = index.encoder.encode(texts)
+    rest = vectors[1 + len(inputs) + len(outputs) :].reshape(len(by_field), len(task.examples), -1)
+    return TaskQueries(
+        instruction=vectors[0],
+        input=vectors[1 : 1 + len(inputs)].mean(axis=0),
+        output=vectors[1 + len(inputs) : 1 + len(inputs) + len(outputs)].mean(axis=0),
+        fields=rest.mean(axis=1),
+    )
+
+
+def rank_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool = False) -> Ranking:
+    """Return the `limit` rows with the highest S, or all rows where the index is searched exactly.
+
+    Args:
+        junk: Let booleans, numbers, ids and very short values compete, as the paper's code does.
+    """
+    if not index.approximate or limit >= len(index):
+        return _ranking(index, queries, np.arange(len(index)), junk=junk, complete=True)
+    return _top_rows(index, queries, limit=limit, junk=junk)
+
+
+def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, junk: bool, complete: bool) -> Ranking:
+    instruction = (index.description_vectors @ queries.instruction)[index.row_sources[keys]]
+    best, columns = index.best_cells(np.stack([queries.input, queries.output]), keys, junk=junk)
+    parts = np.column_stack([instruction, best]).astype(np.float32)
+    # A row without one cell that may compete can't be asked about.
+    scores = np.where((columns >= 0).all(axis=1), parts.mean(axis=1), -np.inf).astype(np.float32)
+    order = np.lexsort((keys, -scores))
+    order = order[np.isfinite(scores[order])]
+    return Ranking(keys[order], scores[order], parts[order], columns[order], complete)
+
+
+def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) -> Ranking:
+    """Find the top rows through the graph, then prove that none was missed (Fagin's threshold algorithm).
+
+    A row that neither list of nearest rows holds scores at most the two lists' last scores. Where that bound, with
+    the description's score of a source, still reaches the score of the last row kept, the source's rows are scored
+    exhaustively: rows that are good on all three parts but first on none come from there.
+    """
+    descriptions = index.description_vectors @ queries.instruction
+    wide = min(len(index), 4 * limit)
+    found: list[NDArray[np.int64]] = []
+    floors: list[float] = []
+    for query in (queries.input, queries.output, queries.input + queries.output):
+        keys, _, floor = index.nearest_rows(query, wide, junk=junk)
+        found.append(np.asarray(keys, dtype=np.int64))
+        floors.append(floor)
+    keys = np.unique(np.concatenate(found))
+    top = _ranking(index, queries, keys, junk=junk, complete=False)
+    threshold = float(top.scores[limit - 1]) if len(top.scores) >= limit else -np.inf
+    bounds = (descriptions + floors[0] + floors[1]) / 3
+    open_sources = np.flatnonzero(bounds >= threshold)
+    if len(open_sources):
+        rest = np.flatnonzero(np.isin(index.row_sources, open_sources))
+        logger.debug("scoring %d sources exhaustively for the task's top %d rows", len(open_sources), limit)
+        keys = np.union1d(keys, rest)
+        top = _ranking(index, queries, keys, junk=junk, complete=False)
+    cut = slice(0, limit)
+    return Ranking(top.keys[cut], top.scores[cut], top.parts[cut], top.columns[cut], complete=False)

@@ -1,0 +1,1 @@
+"""Who may see what was made: cards, the report, and the Hub."""

@@ -1,0 +1,204 @@
+"""The cards of a dataset and of a student, computed from the run folder alone.
+
+A figure that the run does not hold is left out; none is made up.
+"""
+
+import re
+from typing import Any
+
+from rebase_hf.publish.findings import dataset_limits, funnel, student_limits, teacher_line
+from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address, is_hub_id
+from rebase_hf.publish.licenses import License
+from rebase_hf.publish.papers import METHODS, SETFIT
+from rebase_hf.publish.public_text import public, public_name, shorten
+from rebase_hf.publish.templating import environment
+from rebase_hf.publish.worth_it import worth_it
+
+CONFIG = "default"
+TASK_CATEGORIES = {
+    "classification": "text-classification",
+    "extractive": "question-answering",
+    "generation": "text-generation",
+}
+# Our metric names to the ids that the Hub knows.
+METRIC_IDS = {"macro_f1": "f1", "squad_f1": "f1", "rouge_l": "rouge"}
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LINK = re.compile(r"https://[^\s()<>\"\\`]+")
+_CELL_CHARS = 300
+_SHOWN_CELLS = 6
+
+
+def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
+    """Return the dataset card of a run.
+
+    Args:
+        repo_id: Where it will be published, for the lines that load it; else the run folder itself.
+
+    Raises:
+        PublishError: The folder is no finished run.
+    """
+    folder = FinishedRun.open(run)
+    report = public(folder.report)
+    return _fill(
+        "dataset.md.jinja",
+        metadata=dataset_metadata(folder).to_yaml(),
+        title=pretty_name(folder),
+        repo_id=repo_id,
+        run=folder,
+        report=report,
+        task=folder.task,
+        paper=METHODS.get(folder.method),
+        teacher=teacher_line(report),
+        source_rows=[_source_row(source) for source in folder.sources],
+        funnel=funnel(report),
+        shown=_shown_examples(folder),
+        limits=dataset_limits(folder),
+        worth=worth_it(report),
+    )
+
+
+def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id: str | None = None) -> str:
+    """Return the model card of a run's student.
+
+    Args:
+        repo_id: Where the student will be published, for the lines that load it; else the folder `student`.
+        dataset_id: Where the dataset was published, if it was.
+
+    Raises:
+        PublishError: The folder is no finished run.
+    """
+    folder = FinishedRun.open(run)
+    report = public(folder.report)
+    papers = [
+        paper for paper in (METHODS.get(folder.method), SETFIT if _library(folder) == "setfit" else None) if paper
+    ]
+    return _fill(
+        "student.md.jinja",
+        metadata=student_metadata(folder, dataset_id=dataset_id).to_yaml(),
+        title=f"{pretty_name(folder)} student",
+        run=folder,
+        report=report,
+        task=folder.task,
+        papers=papers,
+        repo_id=repo_id,
+        dataset_id=dataset_id,
+        base_model=folder.base_model,
+        example=_python_literal(folder),
+        teacher=teacher_line(report),
+        source_rows=[_source_row(source) for source in folder.sources],
+        limits=student_limits(folder),
+        worth=worth_it(report),
+    )
+
+
+def pretty_name(folder: FinishedRun) -> str:
+    """Return the task's name as a title."""
+    return folder.task.name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def dataset_metadata(folder: FinishedRun) -> Any:
+    """Return the `DatasetCardData` of a run's dataset."""
+    from huggingface_hub import DatasetCardData
+
+    rows = sum(folder.split_sizes.values())
+    hub_sources = dict.fromkeys(source.dataset for source in folder.sources if source.on_hub)
+    files = [{"split": split, "path": f"data/{path.name}"} for split, path in folder.data_files.items()]
+    return DatasetCardData(
+        language=[folder.task.language],
+        **_license_metadata(folder.license),
+        pretty_name=pretty_name(folder),
+        size_categories=[next((name for limit, name in _SIZES if rows < limit), "n>1M")],
+        task_categories=[TASK_CATEGORIES[folder.task.kind]],
+        annotations_creators=["machine-generated"],
+        source_datasets=list(hub_sources) or None,
+        tags=["rebase_hf", "synthetic", folder.method],
+        configs=[{"config_name": CONFIG, "data_files": files}],
+    )
+
+
+def student_metadata(folder: FinishedRun, *, dataset_id: str | None = None) -> Any:
+    """Return the `ModelCardData` of a run's student."""
+    from huggingface_hub import ModelCardData
+
+    base_model = folder.base_model
+    results = _results(folder)
+    return ModelCardData(
+        base_model=base_model if is_hub_id(base_model) else None,
+        datasets=[dataset_id] if dataset_id else None,
+        language=[folder.task.language],
+        library_name=_library(folder),
+        **_license_metadata(folder.license),
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        model_name=folder.task.name if results else None,
+        eval_results=results or None,
+        pipeline_tag=TASK_CATEGORIES[folder.task.kind],
+        tags=["rebase_hf", "distillation", folder.method],
+        widget=[{"text": folder.task.input_text(example)} for example in folder.task.examples[:3]],
+    )
+
+
+def _fill(template: str, **values: Any) -> str:
+    filled = environment().get_template(template).render(values)
+    # What blocks leave behind. Texts of rows stand in fences as JSON, where a line break is `\\n`.
+    return re.sub(r"\n{3,}", "\n\n", filled).rstrip() + "\n"
+
+
+def _license_metadata(found: License) -> dict[str, Any]:
+    if found.identifier:
+        return {"license": found.identifier}
+    return {"license": "other", "license_name": "see-sources"} if found.problems else {}
+
+
+def _source_row(source: Source) -> dict[str, Any]:
+    revision = re.sub(r"[^\w.-]", "", source.revision or "")[:12]
+    link = f"https://huggingface.co/datasets/{source.dataset}/tree/{source.revision}" if source.on_hub else source.url
+    return {"source": source, "revision": revision, "link": link if _LINK.fullmatch(link or "") else None}
+
+
+def _shown_examples(folder: FinishedRun, count: int = 3) -> list[dict[str, Any]]:
+    """Return the first rows that differ in output or source from those before them."""
+    shown: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for _, row in folder.rows():
+        made_from = row.get("provenance") or {}
+        news = {f"output {row[folder.task.output]}", f"source {made_from.get('dataset')}"}
+        if len(shown) < count and not news <= seen:
+            seen |= news
+            names = (*folder.task.fields, *(["rationale"] if row.get("rationale") else []))
+            fields = {name: shorten(row[name], 2 * _CELL_CHARS) for name in names}
+            cells = folder.retrieved_cells.get(address(made_from), {})
+            kept = {name: shorten(value, _CELL_CHARS) for name, value in list(cells.items())[:_SHOWN_CELLS]}
+            made_from = {**made_from, "dataset": public_name(made_from.get("dataset") or "") or None}
+            shown.append({"fields": fields, "made_from": made_from, "cells": kept})
+    return shown
+
+
+def _library(folder: FinishedRun) -> str:
+    kind = folder.student.get("kind") or ("setfit" if folder.task.kind == "classification" else "")
+    return "setfit" if kind == "setfit" else "transformers"
+
+
+def _results(folder: FinishedRun) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    student, evaluation = folder.report.get("student") or {}, folder.report.get("evaluation") or {}
+    source = public_name(str(evaluation.get("source") or folder.task.name))
+    return [
+        EvalResult(
+            task_type=TASK_CATEGORIES[folder.task.kind],
+            task_name=pretty_name(folder),
+            dataset_type=source if is_hub_id(source) else folder.task.name,
+            dataset_name=f"{pretty_name(folder)}, held-out rows",
+            metric_type=METRIC_IDS.get(metric, metric),
+            metric_name=metric,
+            metric_value=round(float(value), 4),
+        )
+        for metric, value in student.items()
+        if not metric.endswith("_std") and value is not None
+    ]
+
+
+def _python_literal(folder: FinishedRun) -> str:
+    example = folder.task.examples[0]
+    names = folder.task.inputs
+    return repr(example[names[0]]) if len(names) == 1 else repr({name: example[name] for name in names})

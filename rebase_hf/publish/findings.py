@@ -1,0 +1,104 @@
+"""What a run has to say of itself: who labelled, where its rows went, and what a user must know."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rebase_hf.publish.finished_run import FinishedRun, Source
+from rebase_hf.publish.public_text import markdown, public, public_name
+
+
+def teacher_line(report: Mapping[str, Any]) -> str | None:
+    """Return the teacher's model and revision, in Markdown."""
+    teacher = report.get("teacher") or {}
+    if not teacher.get("model"):
+        return None
+    name = f"`{public_name(str(teacher['model'])).replace('`', '')}`"
+    revision = f" at revision `{str(teacher['revision'])[:12]}`" if teacher.get("revision") else ""
+    return f"{name}{revision}"
+
+
+def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages from retrieved to accepted: name, count, what left (by reason), and the sum that must hold."""
+    stages: list[dict[str, Any]] = []
+    before, dropped = report.get("dropped_before") or {}, report.get("dropped") or {}
+    quarantined = int(report.get("quarantined") or 0)
+    if report.get("retrieved"):
+        total = _sum(
+            report["retrieved"], "retrieved", {"asked about": report["asked"], "left out": sum(before.values())}
+        )
+        stages.append({"name": "retrieved", "count": report["retrieved"], "left": _by_count(before), "sum": total})
+    if report.get("asked") is not None:
+        stages.append({"name": "asked about", "count": report["asked"], "left": {}, "sum": ""})
+    if report.get("outputs") is not None:
+        parts = {"examples": report["examples"], "dropped": sum(dropped.values()), "quarantined": quarantined}
+        reasons = report.get("quarantined_reasons") or ({"quarantined": quarantined} if quarantined else {})
+        left = _by_count(dropped) | {f"quarantined: {reason}": n for reason, n in _by_count(reasons).items()}
+        left = {name.replace("quarantined: quarantined", "quarantined"): n for name, n in left.items()}
+        stages.append(
+            {
+                "name": "outputs",
+                "count": report["outputs"],
+                "left": left,
+                "sum": _sum(report["outputs"], "outputs", parts),
+            }
+        )
+    return [*stages, {"name": "examples", "count": report["examples"], "left": {}, "sum": ""}]
+
+
+def dataset_limits(folder: FinishedRun) -> list[str]:
+    """Return what a user of the dataset must know, in sentences."""
+    limits = []
+    if folder.is_self_training:
+        limits.append(
+            "**Self-training.** No LLM was asked: a small model trained on the task's "
+            f"{len(folder.task.examples)} examples labelled the retrieved rows, and the rows it was sure about were "
+            "kept. Its mistakes are in the labels, and hard cases are under-represented."
+        )
+    limits.append("**Labels were not checked by a person.** They are what the teacher said, after automatic checks.")
+    rows, datasets = sum(folder.split_sizes.values()), _rows_by_dataset(folder.sources)
+    if datasets and (len(datasets) < 4 or max(datasets.values()) > rows / 2):
+        name, count = max(datasets.items(), key=lambda item: item[1])
+        number = f"{len(datasets)} dataset{'s' * (len(datasets) > 1)}"
+        limits.append(
+            f"**Few sources.** {number}; {markdown(name)} alone gave {count:,} of {rows:,} rows. "
+            "What holds for these sources may not hold for other texts."
+        )
+    found = folder.report.get("labels") or {}
+    if missing := [label for label in folder.task.labels if found and not found.get(label)]:
+        limits.append(f"**Labels without an example:** {', '.join(markdown(label) for label in missing)}.")
+    if folder.report.get("stopped"):
+        statement = str(folder.report.get("statement") or folder.report["stopped"])
+        limits.append(f"**It stopped early.** {markdown(public(statement), 500)}")
+    if not folder.is_self_training and not (folder.report.get("teacher") or {}).get("license"):
+        limits.append(
+            "**The teacher's licence was not recorded.** Its terms may restrict what its outputs are used for."
+        )
+    return limits
+
+
+def student_limits(folder: FinishedRun) -> list[str]:
+    """Return what a user of the student must know, in sentences."""
+    limits = dataset_limits(folder)
+    rows = (folder.report.get("evaluation") or {}).get("rows")
+    if rows and rows < 1000:
+        limits.append(f"**Small evaluation set.** {rows:,} rows: differences of a few hundredths mean little.")
+    if folder.task.labels:
+        limits.append("**It knows only its task.** A text that fits no label gets one of them all the same.")
+    return limits
+
+
+def _rows_by_dataset(sources: tuple[Source, ...]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for source in sources:
+        counts[source.dataset] = counts.get(source.dataset, 0) + source.rows
+    return counts
+
+
+def _sum(total: int, name: str, parts: Mapping[str, int]) -> str:
+    text = f"{total:,} {name} = " + " + ".join(f"{count:,} {part}" for part, count in parts.items())
+    missing = total - sum(parts.values())
+    return text if not missing else f"{text} + {missing:,} unaccounted for"
+
+
+def _by_count(reasons: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(((r, n) for r, n in reasons.items() if n), key=lambda item: (-item[1], item[0])))

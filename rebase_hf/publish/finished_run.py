@@ -1,0 +1,209 @@
+"""A finished run, read for those who publish it."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.licenses import License, derive_license
+from rebase_hf.publish.public_text import public_name
+from rebase_hf.task import Task
+
+RunPath = str | Path
+
+SPLITS = ("train", "validation")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of the rows that went into a dataset.
+
+    Attributes:
+        rows: How many examples were made from it.
+    """
+
+    dataset: str
+    config: str | None
+    split: str | None
+    revision: str | None
+    license: str | None
+    url: str | None
+    rows: int
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether it is a Hub dataset at a known commit; else it was a local folder or file."""
+        return is_hub_id(self.dataset) and bool(_COMMIT.fullmatch(self.revision or ""))
+
+
+def is_hub_id(name: str | None) -> bool:
+    """Whether a name can be a Hub id (`org/name`) and is no path of this machine."""
+    return bool(name and _HUB_ID.fullmatch(name)) and not Path(str(name)).exists()
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder, read.
+
+    Attributes:
+        report: What `report.json` holds.
+        task: The task as the run read it.
+    """
+
+    path: Path
+    report: Mapping[str, Any]
+    task: Task
+
+    @classmethod
+    def open(cls, run: RunPath) -> "FinishedRun":
+        """Read a run folder.
+
+        Raises:
+            PublishError: It is none, or a part of it is missing or damaged.
+        """
+        path = Path(run)
+        missing = [name for name in ("report.json", "task.yaml", "data/train.parquet") if not (path / name).is_file()]
+        if missing:
+            raise PublishError(
+                f"{path} is not a finished run: it has no {', '.join(missing)}. "
+                "Give the folder that `rebase-hf run` or `rebase-hf generate --output` wrote."
+            )
+        try:
+            report = json.loads((path / "report.json").read_text(encoding="utf-8"))
+            task = Task.load(_without_files((path / "task.yaml").read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise PublishError(f"{path}/report.json can't be read: {error}. Run the command again.") from error
+        return cls(path, report, task)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.report.get("method") or "rebase")
+
+    @cached_property
+    def student(self) -> Mapping[str, Any]:
+        """What `student/student.json` holds: kind, base model, ...; empty without a student."""
+        path = self.path / "student" / "student.json"
+        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return held if isinstance(held, dict) else {}
+
+    @property
+    def base_model(self) -> str | None:
+        """What the student was started from; of a local path the last part."""
+        name = (self.report.get("comparison") or {}).get("base_model") or self.student.get("base_model")
+        return public_name(str(name)) if name else None
+
+    @property
+    def encoder(self) -> str | None:
+        """The name of the index's encoder."""
+        encoder = (self.report.get("index") or {}).get("encoder")
+        name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
+        return public_name(str(name)) if name else None
+
+    @property
+    def data_files(self) -> dict[str, Path]:
+        """The dataset's files by split."""
+        files = {split: self.path / "data" / f"{split}.parquet" for split in SPLITS}
+        return {split: file for split, file in files.items() if file.is_file()}
+
+    @property
+    def is_self_training(self) -> bool:
+        """Whether no LLM was asked: a model trained on the few examples labelled the rows."""
+        return (self.report.get("teacher") or {}).get("kind") == "few-shot"
+
+    @cached_property
+    def split_sizes(self) -> dict[str, int]:
+        """Rows by split."""
+        import pyarrow.parquet as pq
+
+        return {split: pq.read_metadata(file).num_rows for split, file in self.data_files.items()}
+
+    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each row with its split; labels as text."""
+        import pyarrow.parquet as pq
+        from datasets import ClassLabel, Features
+
+        for split, path in self.data_files.items():
+            with pq.ParquetFile(path) as file:
+                features = Features.from_arrow_schema(file.schema_arrow)
+                labels = {name: feature for name, feature in features.items() if isinstance(feature, ClassLabel)}
+                for batch in file.iter_batches(batch_size=1000):
+                    for row in batch.to_pylist():
+                        for name, feature in labels.items():
+                            row[name] = None if row[name] is None else feature.int2str(row[name])
+                        yield split, row
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source that a row of the dataset came from, the most used first."""
+        counts: Counter[tuple[Any, ...]] = Counter()
+        urls: dict[tuple[Any, ...], str | None] = {}
+        for _, row in self.rows():
+            made_from = row.get("provenance") or {}
+            everything = [*(row.get("sources") or ()), *([made_from] if made_from.get("dataset") else [])]
+            keys = {
+                tuple(entry.get(k) for k in ("dataset", "config", "split", "revision", "license"))
+                for entry in everything
+            }
+            counts.update(keys)
+            for key in keys:
+                url = made_from.get("url") if key[0] == made_from.get("dataset") else None
+                urls[key] = urls.get(key) or url
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+        return tuple(
+            Source(public_name(dataset), config, split, revision, license_, urls[key], rows)
+            for key, rows in ordered
+            for dataset, config, split, revision, license_ in (key,)
+        )
+
+    @cached_property
+    def license(self) -> License:
+        """The licence that the dataset may be published under."""
+        return derive_license(source_licenses(self.sources))
+
+    @cached_property
+    def retrieved_cells(self) -> dict[tuple[Any, ...], Mapping[str, str]]:
+        """The text of the retrieved rows by their address; empty when the run kept none (`rows.jsonl`)."""
+        path, cells = self.path / "rows.jsonl", {}
+        if path.is_file():
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    kept = json.loads(line)
+                    if kept.get("source") and kept.get("cells"):
+                        cells[address(kept["source"])] = kept["cells"]
+        return cells
+
+
+def address(source: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what names one row: dataset, config, split, revision, position."""
+    return tuple(source.get(key) for key in ("dataset", "config", "split", "revision", "row"))
+
+
+def source_licenses(sources: tuple[Source, ...]) -> dict[str, str | None]:
+    """Return the licence of each source dataset; two revisions under different licences both count."""
+    held: dict[str, str | None] = {}
+    for source in sources:
+        known = held.get(source.dataset, source.license)
+        if known is None or source.license is None:
+            held[source.dataset] = None
+        else:
+            held[source.dataset] = known if source.license in known.split(",") else f"{known},{source.license}"
+    return held
+
+
+def _without_files(text: str) -> dict[str, Any]:
+    """Return a task file's content without the files of rows that it names: they may be gone by now."""
+    import yaml
+
+    content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - as Task.load reads it
+    for key in ("evaluation", "train"):
+        if isinstance(content.get(key), str) or "path" in (content.get(key) or {}):
+            del content[key]
+    return dict(content)

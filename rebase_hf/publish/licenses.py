@@ -1,0 +1,128 @@
+"""Under which licence a dataset may be published, given those of the rows that it was made from.
+
+The rule, stated on every card: where all sources agree, theirs; else the most restrictive one, by the order below, as
+long as it may cover the others. A licence that is unknown, forbids derivatives, or can't be combined with another one
+is a problem that a person must solve; nothing is guessed.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+UNSTATED = ("", "unknown", "other", "none")
+_IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+
+# Each tier covers the ones before it; within a tier the later licence asks for more. Ids as the Hub spells them.
+_PUBLIC_DOMAIN = ("cc0-1.0", "pddl", "unlicense", "wtfpl")
+_PERMISSIVE = (
+    "mit-0",
+    "postgresql",
+    "isc",
+    "zlib",
+    "bsl-1.0",
+    "mit",
+    "ncsa",
+    "bsd",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "bsd-3-clause-clear",
+    "ecl-2.0",
+    "apache-2.0",
+    "cdla-permissive-1.0",
+    "cdla-permissive-2.0",
+    "odc-by",
+    "cc-by-2.0",
+    "cc-by-2.5",
+    "cc-by-3.0",
+    "cc-by-4.0",
+)
+# A share-alike licence covers permissive ones, but no other share-alike one, save a later version of itself.
+_SHARE_ALIKE = (
+    ("cc-by-sa-3.0", "cc-by-sa-4.0"),
+    ("odbl",),
+    ("cdla-sharing-1.0",),
+    ("gfdl",),
+    ("gpl-3.0",),
+    ("agpl-3.0",),
+)
+_NON_COMMERCIAL = (
+    "cc-by-nc-2.0",
+    "cc-by-nc-3.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-3.0",
+    "cc-by-nc-sa-4.0",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """What may be said about the licence of a dataset or a student.
+
+    Attributes:
+        identifier: The Hub's id of it; None when it can't be derived, or when nothing was retrieved.
+        derivation: One sentence on how it was found.
+        problems: What stands in the way, each naming its sources; empty when it may be published.
+    """
+
+    identifier: str | None
+    derivation: str
+    problems: tuple[str, ...] = ()
+
+
+def derive_license(licenses: Mapping[str, str | None]) -> License:
+    """Return the licence that rows of these sources may be published under.
+
+    Args:
+        licenses: Source to its licence id; several ids of one source are separated by commas, and all of them count.
+    """
+    if not licenses:
+        return License(None, "No row was retrieved, so no source's licence applies.")
+    holders: dict[str, list[str]] = {}
+    for source, held in licenses.items():
+        for name in (held or "").lower().split(","):
+            identifier = name.strip() if _IDENTIFIER.fullmatch(name.strip()) else ""
+            holders.setdefault(identifier, []).append(source)
+    problems = _problems(holders)
+    if problems:
+        return License(None, "The licences of the sources do not add up to one.", problems)
+    names = list(holders)
+    if len(names) == 1:
+        return License(names[0], f"All sources are under `{names[0]}`.")
+    chosen = _most_restrictive(names)
+    if chosen is None:
+        return License(None, "The licences of the sources do not add up to one.", (_conflict(holders),))
+    return License(
+        chosen, f"The most restrictive of the sources' licences ({', '.join(f'`{n}`' for n in sorted(names))})."
+    )
+
+
+def _problems(holders: Mapping[str, list[str]]) -> tuple[str, ...]:
+    unstated = [source for name in UNSTATED for source in holders.get(name, ())]
+    problems = [f"unknown licence: {', '.join(sorted(unstated))}"] if unstated else []
+    problems += [
+        f"{name} forbids derivatives: {', '.join(sorted(sources))}"
+        for name, sources in holders.items()
+        if "-nd" in name
+    ]
+    return tuple(problems)
+
+
+def _conflict(holders: Mapping[str, list[str]]) -> str:
+    held = "; ".join(f"{name}: {', '.join(sorted(sources))}" for name, sources in sorted(holders.items()))
+    return f"licences that can't be combined ({held})"
+
+
+def _most_restrictive(names: list[str]) -> str | None:
+    """Return the licence that covers all of `names` (two or more), or None when none does."""
+    restricted = [name for name in names if name not in _PUBLIC_DOMAIN]
+    if len(restricted) == 1:
+        return restricted[0]
+    if not restricted:
+        return max(names, key=_PUBLIC_DOMAIN.index)
+    bound = [name for name in restricted if name not in _PERMISSIVE]
+    if not bound:
+        return max(restricted, key=_PERMISSIVE.index)
+    for family in (*_SHARE_ALIKE, _NON_COMMERCIAL):
+        if all(name in family for name in bound):
+            return max(bound, key=family.index)
+    return None

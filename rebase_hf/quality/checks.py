@@ -1,0 +1,53 @@
+"""Small pure checks: an answer passes (None), or has a reason not to.
+
+Each looks at one answer alone. What depends on the answers accepted before (duplicates) is in `gate.py`.
+"""
+
+from collections.abc import Callable, Mapping
+
+from rebase_hf.task import Task
+
+Fields = Mapping[str, str]
+Refusal = tuple[str, str]
+Check = Callable[[Task, Fields, str | None], Refusal | None]
+
+
+def empty_field(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
+    """Refuse an answer with a blank field."""
+    blank = [name for name in task.fields if not fields[name].strip()]
+    if task.reasons and not (rationale or "").strip():
+        blank.append("rationale")
+    return ("empty_field", f"{', '.join(blank)} is blank") if blank else None
+
+
+def label_not_in_task(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
+    """Refuse a label that is not one of the task's."""
+    if not task.labels or fields[task.output] in task.labels:
+        return None
+    return ("label_not_in_task", f"`{fields[task.output]}` is not one of {', '.join(task.labels)}")
+
+
+def answer_not_in_input(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
+    """Refuse an extractive answer that stands in no input (38 % of ReBase's released SQuAD rows)."""
+    if not task.extractive or any(fields[task.output] in fields[name] for name in task.inputs):
+        return None
+    return ("answer_not_in_input", f"`{fields[task.output]}` stands in none of {', '.join(task.inputs)}")
+
+
+def rationale_without_answer(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
+    """Refuse an answer whose rationale is nothing but the output again."""
+    if rationale is not None and rationale.strip() == fields[task.output].strip():
+        return ("rationale_without_reasoning", "the rationale only repeats the output")
+    return None
+
+
+ANSWER_CHECKS: tuple[Check, ...] = (empty_field, label_not_in_task, answer_not_in_input, rationale_without_answer)
+
+
+def settle_label(task: Task, label: str) -> str:
+    """Return the task's own spelling of a label that differs in case, blanks or quotes only."""
+    if label in task.labels:
+        return label
+    plain = label.strip().strip("\"'`.").strip().casefold()
+    same = [known for known in task.labels if known.casefold() == plain]
+    return same[0] if len(same) == 1 else label

@@ -1,0 +1,144 @@
+"""The online decision: from an answer, and those accepted before it, to an Example or a Dropped with its reason.
+
+Decisions are taken in candidate-rank order, never in the order in which answers arrive, so that the same inputs give
+the same dataset whatever the concurrency.
+"""
+
+from dataclasses import dataclass
+
+from rebase_hf.quality.checks import ANSWER_CHECKS, Refusal, settle_label
+from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.quality.duplicates import NEAR, NearDuplicates
+from rebase_hf.rows import Completion, Draft, Dropped, Example
+from rebase_hf.task import Task
+from rebase_hf.teacher.prompts import Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """Which checks an answer must pass.
+
+    Attributes:
+        near_duplicates: Similarity from which an output repeats another, or an example of the task; 1.0 drops equal
+            texts only; None drops nothing for it.
+        guard_evaluation: Drop outputs that give away evaluation rows.
+        min_confidence: Drop answers that the teacher itself is less sure of than this. Only the few-shot teacher says
+            how sure it is; None takes every answer.
+        label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
+    """
+
+    near_duplicates: float | None = NEAR
+    guard_evaluation: bool = True
+    min_confidence: float | None = None
+    label_share: float | None = None
+
+
+class Gate:
+    """Decides answer after answer, in rank order."""
+
+    def __init__(
+        self,
+        task: Task,
+        guard: EvaluationGuard,
+        options: CheckOptions,
+        *,
+        method: str,
+        teacher: str,
+        num_examples: int,
+        seed: int = 0,
+    ) -> None:
+        self._task = task
+        self._guard = guard if options.guard_evaluation else EvaluationGuard(task, [])
+        self._options = options
+        self._method = method
+        self._teacher = teacher
+        self._label_cap = None if options.label_share is None else max(1, round(options.label_share * num_examples))
+        self._labels: dict[str, int] = {}
+        near = options.near_duplicates
+        self._seen = None if near is None else NearDuplicates(near=near, seed=seed)
+        self._shots = 0
+        if self._seen is not None:
+            for example in task.examples:
+                self._seen.add(*(example[name] for name in task.inputs))
+            self._shots = len(self._seen)
+        self._held = NearDuplicates(near=near or 1.0, seed=seed)
+        for text in self._guard.texts:
+            self._held.add(text)
+
+    def decide(self, draft: Draft, completion: Completion, parsed: Parsed) -> Example | Dropped:
+        """Return the answer as an Example, or why it is none."""
+        task = self._task
+        fields = dict(parsed.fields)
+        if task.labels:
+            fields[task.output] = settle_label(task, fields[task.output])
+        refusal = self._refusal(fields, parsed.rationale, completion)
+        if refusal is not None:
+            return Dropped("checks", *refusal, row=draft.row, key=completion.key, text=completion.text)
+        self._labels[fields[task.output]] = self._labels.get(fields[task.output], 0) + 1
+        return Example(
+            fields={name: fields[name] for name in task.fields},
+            rationale=parsed.rationale,
+            provenance=provenance(draft, completion, method=self._method, teacher=self._teacher),
+            sources=source_references(draft),
+        )
+
+    def _refusal(self, fields: dict[str, str], rationale: str | None, completion: Completion) -> Refusal | None:
+        task, options = self._task, self._options
+        for check in ANSWER_CHECKS:
+            if (refusal := check(task, fields, rationale)) is not None:
+                return refusal
+        least = options.min_confidence
+        if least is not None and completion.confidence is not None and completion.confidence < least:
+            return "low_confidence", f"the teacher is {completion.confidence:.3f} sure, less than {least:.3f}"
+        if (shared := self._in_evaluation(fields)) is not None:
+            return "in_evaluation_set", f"shares with the evaluation set: {shared}"
+        cap = self._label_cap
+        if cap is not None and task.labels and self._labels.get(fields[task.output], 0) >= cap:
+            return "label_full", f"`{fields[task.output]}` already has its {cap} examples"
+        if self._seen is None:
+            return None
+        found = self._seen.add(*(fields[name] for name in task.inputs))
+        if found is None:
+            return None
+        number, similarity = found
+        if number < self._shots:
+            return "few_shot_copy", f"repeats example {number + 1} of the task (similarity {similarity:.2f})"
+        return "duplicate_output", f"repeats an accepted example (similarity {similarity:.2f})"
+
+    def _in_evaluation(self, fields: dict[str, str]) -> str | None:
+        if not self._guard:
+            return None
+        text = self._task.input_text(fields)
+        if self._guard.equals(text):
+            return text[:200]
+        for part in dict.fromkeys((text, *(fields[name] for name in self._task.inputs))):
+            if (shared := self._guard.overlap(part)) is not None:
+                return shared
+            if (found := self._held.find(part)) is not None:
+                return self._guard.texts[found[0]][:200]
+        return None
+
+
+def provenance(draft: Draft, completion: Completion, *, method: str, teacher: str) -> dict[str, object]:
+    """Return an example's provenance: the row and the request that it was made from; nulls where no row was."""
+    row = draft.row
+    source = row.source if row else None
+    return {
+        "dataset": source.dataset if source else None,
+        "config": source.config if source else None,
+        "split": source.split if source else None,
+        "revision": source.revision if source else None,
+        "row": source.row if source else None,
+        "license": source.license if source else None,
+        "url": source.url if source else None,
+        "score": round(row.score, 6) if row else None,
+        "method": method,
+        "teacher": teacher,
+        "prompt_id": completion.key,
+    }
+
+
+def source_references(draft: Draft) -> tuple[dict[str, object], ...]:
+    """Return every source row that went into an answer to `draft`, with its role."""
+    references = [draft.row.source.reference("context")] if draft.row else []
+    return (*references, *(source.reference(role) for role, source in draft.shots))

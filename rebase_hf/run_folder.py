@@ -1,0 +1,238 @@
+"""A run folder: the dataset, its ledger and its report as files that `load_dataset(RUN)`, a person and `push` read."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rebase_hf.decisions import Decisions, Tally, read_example
+from rebase_hf.errors import RebaseError
+from rebase_hf.features import task_features
+from rebase_hf.pipeline import Plan, Run, held_out
+from rebase_hf.task import Task
+
+VERSIONS_OF = (
+    "rebase-hf",
+    "datasets",
+    "huggingface-hub",
+    "transformers",
+    "usearch",
+    "setfit",
+    "sentence-transformers",
+)
+
+
+def prepare_run_folder(folder: Path, task: Task) -> None:
+    """Make the folder and write the task; before anything is paid, so that an unwritable disk shows now.
+
+    Raises:
+        RebaseError: The folder can't be written, or holds another task's run.
+    """
+    try:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        known = folder / "task.yaml"
+        if known.is_file() and Task.load(known).name != task.name:
+            raise RebaseError(
+                f"{folder} holds a run of task `{Task.load(known).name}`, not `{task.name}`. Give another --output."
+            )
+        write_atomically(known, task.to_yaml())
+    except OSError as error:
+        raise RebaseError(f"Can't write to {folder}: {error}. Give another --output, or make room.") from error
+
+
+def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[str, int]:
+    """Write the run's examples, its ledger and the rows they came from; return the number of rows by split."""
+    from datasets import Dataset
+
+    plan = run.plan
+    features = task_features(plan.task)
+    splits: dict[str, list[dict[str, Any]]] = {"train": []} | ({"validation": []} if num_validation else {})
+    with _replacing(folder / "rows.jsonl") as rows:
+        for position, record in _decided(run):
+            split = "validation" if held_out(position, num_validation, plan.num_examples) else "train"
+            splits[split].append(read_example(record).to_record())
+            content = json.loads(record)
+            line = {
+                "position": position,
+                "split": split,
+                "source": content["sources"][0] if content["sources"] else None,
+            }
+            rows.write(json.dumps(line | content.get("row", {}), ensure_ascii=False) + "\n")
+    for split, records in splits.items():
+        target = folder / "data" / f"{split}.parquet"
+        Dataset.from_list(records, features=features).to_parquet(str(target.with_suffix(".tmp")))
+        os.replace(target.with_suffix(".tmp"), target)
+    with _replacing(folder / "ledger.jsonl") as ledger:
+        for entry in run.ledger():
+            ledger.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    return {split: len(records) for split, records in splits.items()}
+
+
+def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]:
+    """Return what `report.json` says of a run: every count computed from its decisions."""
+    plan, tally, state, usage = run.plan, run.tally(), run.state(), run.usage()
+    sources, labels, scores, splits = Counter[str](), Counter[str](), [], Counter[str]()
+    for position, record in _decided(run):
+        example = json.loads(record)
+        splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
+        sources[example["provenance"]["dataset"]] += 1
+        if plan.task.labels:
+            labels[example["fields"][plan.task.output]] += 1
+        if example["provenance"]["score"] is not None:
+            scores.append(example["provenance"]["score"])
+    return {
+        "command": command,
+        "versions": _versions(),
+        "seed": plan.seed,
+        "task": _public_task(plan.task),
+        "method": plan.method,
+        "method_options": asdict(plan.options) | asdict(plan.checks),
+        "index": _index_report(plan),
+        "teacher": {"target": plan.teacher.target, **asdict(plan.identity), "license": None},
+        "run_id": run.id,
+        "asked_for": plan.num_examples,
+        **_counts(tally),
+        "stopped": state.stopped if tally.examples < plan.num_examples else None,
+        "statement": run.statement(),
+        "requests": usage.get("requests", 0),
+        "from_journal": usage.get("from_journal", 0),
+        "tokens": {"prompt": usage.get("prompt_tokens", 0), "completion": usage.get("completion_tokens", 0)},
+        "cost": usage.get("cost"),
+        "seconds": {name: round(value, 2) for name, value in usage.get("seconds", {}).items()},
+        "sources": dict(sources.most_common()),
+        "labels": {label: labels[label] for label in plan.task.labels},
+        "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
+        "splits": dict(splits),
+    }
+
+
+def check_identities(report: Mapping[str, Any]) -> None:
+    """Raise when a report's counts do not add up: a row or an output would be lost or counted twice."""
+    retrieved = report["asked"] + sum(report["dropped_before"].values())
+    outputs = report["examples"] + sum(report["dropped"].values()) + report["quarantined"]
+    if report["retrieved"] != retrieved or report["outputs"] != outputs:
+        raise RebaseError(
+            f"The run's counts do not add up: retrieved {report['retrieved']} against {retrieved}, outputs "
+            f"{report['outputs']} against {outputs}. This is a defect of rebase_hf; please report it with report.json."
+        )
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Return a run folder's `report.json`.
+
+    Raises:
+        RebaseError: There is none, or it can't be read.
+    """
+    path = folder / "report.json"
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RebaseError(
+            f"{folder} is not a finished run folder ({error}). Make one with: rebase-hf generate TASK --output "
+            f"{folder}"
+        ) from error
+    return report
+
+
+def write_report_json(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write `report.json`, whole or not at all."""
+    write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class _replacing:  # noqa: N801 - used as a function
+    """Open a text file for writing that takes its name only when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._temporary = path, path.with_name(f".{path.name}.tmp")
+
+    def __enter__(self) -> Any:
+        self._file = self._temporary.open("w", encoding="utf-8")
+        return self._file
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            os.replace(self._temporary, self._path)
+
+
+def _decided(run: Run) -> Iterator[tuple[int, str]]:
+    """Yield the records that are decided, without asking for more."""
+    decisions = Decisions.open(run.id)
+    try:
+        position = 0
+        while found := decisions.examples(position):
+            yield from found
+            position = found[-1][0] + 1
+    finally:
+        decisions.close()
+
+
+def _counts(tally: Tally) -> dict[str, Any]:
+    return {
+        "retrieved": tally.retrieved,
+        "dropped_before": dict(tally.dropped_before),
+        "asked": tally.asked,
+        "outputs": tally.outputs,
+        "examples": tally.examples,
+        "dropped": dict(tally.dropped),
+        "quarantined": sum(tally.quarantined.values()),
+        "quarantined_reasons": dict(tally.quarantined),
+    }
+
+
+def _index_report(plan: Plan) -> dict[str, Any]:
+    index = plan.index
+    info = index.info()
+    return {
+        "path": Path(index.path).name,
+        "fingerprint": index.fingerprint,
+        "encoder": info["encoder"],
+        "rows": info["rows"],
+        "vectors": info["vectors"],
+        "sources": [
+            {
+                "dataset": source.dataset,
+                "config": source.config,
+                "split": source.split,
+                "revision": source.revision,
+                "license": source.license,
+                "language": list(source.language),
+                "url": source.url,
+                "rows": source.rows,
+            }
+            for source in index.sources
+        ],
+        "skipped": [{"source": s.source, "reason": s.reason, "detail": s.detail} for s in index.skipped],
+    }
+
+
+def _public_task(task: Task) -> dict[str, Any]:
+    """Return the task without this machine's paths."""
+    content = task.to_dict()
+    for name in ("evaluation", "train"):
+        if "path" in content.get(name, {}):
+            content[name] = {"path": Path(content[name]["path"]).name}
+    return content
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for package in VERSIONS_OF:
+        try:
+            found[package.replace("-", "_")] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

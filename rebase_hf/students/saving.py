@@ -1,0 +1,139 @@
+"""A student's folder: what is in it, written last to first so that `student.json` means complete.
+
+student.json            format, kind, base model, labels in order, seed, versions
+task.yaml               the task
+training.json           how it was trained: the facts for its card
+config.json, model.safetensors, tokenizer.json, ...    the model, as its own library saves it
+head.safetensors        SetFit students: the classifier (coef, intercept, and its classes in the file's metadata)
+model_head.pkl          SetFit students: the same head for plain `SetFitModel.from_pretrained`; never read here
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rebase_hf.errors import StudentError
+from rebase_hf.task import Task
+
+FORMAT = 1
+MANIFEST = "student.json"
+FACTS = "training.json"
+HEAD = "head.safetensors"
+# What a student from the Hub needs. Pickles and Python files are not even downloaded.
+DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.md", "*.jinja")
+LIBRARIES = ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedStudent:
+    """A student's folder, read but for its model."""
+
+    folder: Path
+    kind: str
+    task: Task
+    facts: Mapping[str, Any]
+
+
+def begin_saving(folder: str | Path) -> Path:
+    """Make the folder ready to be written: until `finish_saving` it is no student."""
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise StudentError(f"{path} is a file; give a folder to save the student in.")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MANIFEST).unlink(missing_ok=True)
+    return path
+
+
+def finish_saving(folder: Path, *, kind: str, task: Task, facts: Mapping[str, Any]) -> Path:
+    """Write task, facts, and last the manifest."""
+    # Where the rows to score by lay on this machine is of no use elsewhere, and nobody's business.
+    portable = {key: value for key, value in task.to_dict().items() if not _local_rows(key, value)}
+    (folder / "task.yaml").write_text(Task.load(portable).to_yaml(), encoding="utf-8")
+    _write_json(folder / FACTS, facts)
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "task": task.name,
+        "base_model": facts.get("base_model"),
+        "base_model_sha256": facts.get("base_model_sha256"),
+        "labels": list(task.labels),
+        "seed": facts.get("seed"),
+        "versions": library_versions(),
+    }
+    _write_json(folder / MANIFEST, manifest)
+    return folder
+
+
+def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> SavedStudent:
+    """Read a student's folder, here or on the Hub.
+
+    Raises:
+        StudentError: It is not a student, or one of a newer format.
+    """
+    folder = _local_folder(path_or_repo_id, revision)
+    manifest_file = folder / MANIFEST
+    if not manifest_file.is_file():
+        held = ", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "nothing"
+        raise StudentError(
+            f"{path_or_repo_id} holds no `{MANIFEST}`, so it is not a saved student; it holds {held}. "
+            "Give the folder that `train_student` or `save` wrote."
+        )
+    manifest = _read_json(manifest_file)
+    if manifest.get("format") != FORMAT:
+        raise StudentError(
+            f"{manifest_file} is of format `{manifest.get('format')}`; this version reads {FORMAT}. "
+            "Upgrade rebase-hf, or train the student again."
+        )
+    facts = _read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
+    return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), facts)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide what a student is, of those installed."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _local_folder(path_or_repo_id: str | Path, revision: str | None) -> Path:
+    if Path(path_or_repo_id).is_dir():
+        return Path(path_or_repo_id)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    name = str(path_or_repo_id)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise StudentError(f"Student folder {name} does not exist. Give a folder, or the id of a Hub model.")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(DOWNLOADED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise StudentError(
+            f"Student `{name}` is neither a folder here nor a model on the Hub: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _local_rows(key: str, value: Any) -> bool:
+    return key in ("evaluation", "train") and "path" in value
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudentError(
+            f"{file} is not JSON: {error}. The student is damaged; save or download it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise StudentError(f"{file} holds {type(content).__name__}, expected an object. The student is damaged.")
+    return content

@@ -1,0 +1,170 @@
+"""What a student is, and the rows that go into one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rebase_hf.errors import StudentError
+from rebase_hf.rows import Example
+from rebase_hf.students.metrics import score
+from rebase_hf.task import Task
+
+Input = str | Mapping[str, Any]
+
+
+class Student(Protocol):
+    """A trained model that does one task.
+
+    Attributes:
+        task: The task that it was trained for.
+        kind: `setfit`, `extractive` or `seq2seq`.
+        facts: How it was trained, as `training.json` holds it.
+    """
+
+    task: Task
+    kind: str
+    facts: Mapping[str, Any]
+
+    def predict(self, inputs: Sequence[Input]) -> list[str]:
+        """Return the output for each input, in order: a label, a span, or a text."""
+
+    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
+        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the student to a folder that stands alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One row to learn from.
+
+    Attributes:
+        fields: The task's fields as text.
+        rationale: The reasoning that leads to the output, where there is one.
+        source: The dataset that it was made from; None for the task's own examples.
+        license: That dataset's licence.
+    """
+
+    fields: Mapping[str, str]
+    rationale: str | None = None
+    source: str | None = None
+    license: str | None = None
+
+
+def training_rows(task: Task, dataset: Any, *, include_examples: bool = True) -> list[TrainingRow]:
+    """Return the rows to train on: the task's examples first, then the dataset's, each input once.
+
+    Args:
+        dataset: A `datasets.Dataset` (true class labels are decoded), a DatasetDict (its `train` split), or an
+            iterable of dicts or of `Example`.
+
+    Raises:
+        StudentError: There is nothing to train on.
+        TaskError: A row lacks a field, or has a label that the task does not know.
+    """
+    examples = [example_row(task, example) for example in task.examples] if include_examples else []
+    given = [_training_row(task, row, number) for number, row in enumerate(_plain_rows(dataset))]
+    rows: dict[tuple[str, ...], TrainingRow] = {}
+    for row in (*examples, *given):
+        rows.setdefault(tuple(row.fields[name] for name in task.inputs), row)
+    if not rows:
+        raise StudentError(f"Task `{task.name}`: there are no rows to train on; the dataset is empty.")
+    return list(rows.values())
+
+
+def example_row(task: Task, example: Mapping[str, str]) -> TrainingRow:
+    """Return one of the task's own examples as a row to train on."""
+    return TrainingRow({name: example[name] for name in task.fields}, example.get("rationale"))
+
+
+def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:
+    """Return what a student is asked as dicts of the task's input fields.
+
+    Raises:
+        StudentError: An input is neither a text (for a task with one input) nor a dict with the task's inputs.
+    """
+    if isinstance(inputs, str | Mapping):
+        raise StudentError(
+            f"`predict` was given one {type(inputs).__name__}; it takes a list of inputs. Put it in brackets."
+        )
+    return [_check_input(task, item, number) for number, item in enumerate(inputs)]
+
+
+def evaluation_scores(student: Student, rows: Iterable[Any] | None) -> dict[str, float]:
+    """Return a student's metrics on labelled rows, by default on its task's evaluation rows.
+
+    Raises:
+        StudentError: There are no such rows.
+    """
+    held_out = evaluation_fields(student.task, rows)
+    return score(student.task, student.predict(held_out), [row[student.task.output] for row in held_out])
+
+
+def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, str]]:
+    """Return the fields of the rows to score by: those given, by default the task's evaluation rows.
+
+    Raises:
+        StudentError: There are none.
+        TaskError: A row does not fit the task.
+    """
+    if rows is None:
+        held_out = task.evaluation_rows()
+    else:
+        held_out = [dict(_training_row(task, row, number).fields) for number, row in enumerate(_plain_rows(rows))]
+    if not held_out:
+        raise StudentError(
+            f"Task `{task.name}` has no evaluation rows to score students by; "
+            "name some under `evaluation` in the task file, or pass rows."
+        )
+    return held_out
+
+
+def _plain_rows(dataset: Any) -> Iterable[Any]:
+    """Yield rows with class ids as names, whatever the container."""
+    if isinstance(dataset, Mapping):
+        if "train" not in dataset:
+            raise StudentError(f"The dataset has the splits {', '.join(map(str, dataset))}, but no `train`; pass one.")
+        dataset = dataset["train"]
+    if isinstance(dataset, str | bytes):
+        raise StudentError(f"The dataset is the text `{dataset!r}`; pass rows, as `load_dataset` returns them.")
+    features = getattr(dataset, "features", None) or {}
+    names = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
+    for row in dataset:
+        if names:
+            row = {k: names[k][v] if k in names and isinstance(v, int) and v >= 0 else v for k, v in row.items()}
+        yield row
+
+
+def _training_row(task: Task, row: Any, number: int) -> TrainingRow:
+    if isinstance(row, Example):
+        row = row.to_record()
+    if not isinstance(row, Mapping):
+        raise StudentError(f"Row {number} is {type(row).__name__}; expected a dict with {', '.join(task.fields)}.")
+    provenance = row.get("provenance") or {}
+    return TrainingRow(
+        fields=task.check_row(row, f"row {number}"),
+        rationale=str(row["rationale"]) if row.get("rationale") else None,
+        source=provenance.get("dataset"),
+        license=provenance.get("license"),
+    )
+
+
+def _check_input(task: Task, item: Any, number: int) -> dict[str, str]:
+    needed = ", ".join(f"`{name}`" for name in task.inputs)
+    if isinstance(item, str):
+        if len(task.inputs) > 1:
+            raise StudentError(f"Input {number} is a text; task `{task.name}` takes a dict with {needed}.")
+        return {task.inputs[0]: item}
+    if not isinstance(item, Mapping):
+        also = "a text or " if len(task.inputs) == 1 else ""
+        raise StudentError(
+            f"Input {number} is {type(item).__name__}; task `{task.name}` takes {also}a dict with {needed}."
+        )
+    if missing := [name for name in task.inputs if item.get(name) is None]:
+        raise StudentError(
+            f"Input {number} lacks `{missing[0]}`; it has {', '.join(f'`{name}`' for name in item) or 'nothing'}. "
+            f"Task `{task.name}` needs {needed}."
+        )
+    return {name: str(item[name]) for name in task.inputs}

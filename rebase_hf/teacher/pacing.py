@@ -1,0 +1,168 @@
+"""How many requests may be in flight: additive increase, multiplicative decrease, one decision a round trip."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+FIRST_LIMIT = 16.0
+TOLERATED_SHARE = 0.05
+SIGMAS = 2.0
+SURELY_SATURATED = 0.5
+REFUSES_ALL = 0.9
+VERDICT_SIZE = 32
+MEMORY = 512
+MIN_WINDOW = 8
+FIRST_PROBE = 1
+LONGEST_PROBE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Leave to have one request in flight; it belongs to the window that it was sent in (-1: to none)."""
+
+    window: int
+    since: float
+
+
+class Pacing:
+    """A window of requests in flight that grows while the server takes them and shrinks when it is saturated.
+
+    A decision is taken once a window: when each of the first `limit` requests sent in it has been answered or turned
+    away. The limit doubles until the first saturation, then grows by one, at ever longer intervals, so that a server
+    with a fixed capacity is not asked for more than it has again and again.
+
+    Turned away at random or for want of capacity? Only the latter gets better when less is asked. So a share of
+    refusals that is above the tolerated one by more than chance first takes the limit down, to what was admitted and
+    at most by half. When that did not at least halve the share, the refusals have nothing to do with us: the limit
+    goes back to where it was, and that share is the new normal, which saturation has to exceed.
+
+    Args:
+        most: The limit is never above this.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = max(1, most)
+        self.limit = min(FIRST_LIMIT, float(self.most))
+        self.in_flight = 0
+        self.round_trip = 0.1
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._saturated = False
+        self._normal_share = 0.0
+        self._experiment: tuple[float, float] | None = None  # limit before it was taken down, and the share then
+        self._probe_every = FIRST_PROBE
+        self._calm = 0
+        self._told = self._refused = 0  # evidence gathered at this limit
+        self._window = 0
+        self._open_window()
+
+    def _open_window(self) -> None:
+        self._window += 1
+        self._size = max(MIN_WINDOW, int(self.limit))
+        self._sent = self._settled = self._turned_away = self._said_nothing = self._busiest = 0
+
+    async def acquire(self) -> Slot:
+        """Wait until one more request may be sent."""
+        while self.in_flight >= int(self.limit):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                else:
+                    self._wake()
+                raise
+        self.in_flight += 1
+        self._busiest = max(self._busiest, self.in_flight)
+        counted = self._sent < self._size
+        self._sent += counted
+        return Slot(self._window if counted else -1, time.monotonic())
+
+    def release(self, slot: Slot, *, turned_away: bool | None) -> None:
+        """Give a slot back.
+
+        Args:
+            slot: What `acquire` returned.
+            turned_away: Whether the server refused for being busy; None when the request says nothing about that.
+        """
+        self.in_flight -= 1
+        if turned_away is False:
+            self.round_trip += 0.2 * (time.monotonic() - slot.since - self.round_trip)
+        if slot.window == self._window:
+            self._settled += 1
+            self._turned_away += turned_away is True
+            self._said_nothing += turned_away is None
+            if self._settled >= self._size:
+                self._decide()
+                self._open_window()
+        self._wake()
+
+    def _wake(self) -> None:
+        free = int(self.limit) - self.in_flight
+        while free > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                free -= 1
+
+    def _decide(self) -> None:
+        told = self._settled - self._said_nothing
+        self._told += told
+        self._refused += self._turned_away
+        if not told:
+            return
+        if self._told > MEMORY:
+            self._told, self._refused = self._told // 2, self._refused // 2
+        share = self._refused / self._told
+        if self._experiment is not None:
+            if self._told >= VERDICT_SIZE:
+                self._judge(share)
+            return
+        if self._told >= VERDICT_SIZE and share < self._normal_share / 2:
+            self._normal_share = share
+        expected = self._told * min(0.9, self._normal_share + TOLERATED_SHARE)
+        if self._refused > expected + SIGMAS * math.sqrt(expected):
+            self._shrink(share)
+        elif self._busiest >= int(self.limit):  # a limit that was not reached says nothing about a higher one
+            self._grow()
+
+    def _judge(self, share: float) -> None:
+        """Decide, after the limit was taken down, whether that helped."""
+        if self._experiment is None:
+            return
+        before, share_before = self._experiment
+        self._experiment = None
+        if share > share_before / 2:
+            self._normal_share = share
+            self._saturated = False
+            self._set_limit(before)
+        else:
+            self._saturated = True
+            self._probe_every = min(2 * self._probe_every, LONGEST_PROBE)
+            self._set_limit(self.limit)
+
+    def _shrink(self, share: float) -> None:
+        if share <= SURELY_SATURATED:
+            self._experiment = (self.limit, share)
+        else:
+            # Nobody refuses so many at random. But a server that refuses all says nothing about its capacity.
+            self._saturated = share < REFUSES_ALL
+        admitted = int(min(self.limit, self._busiest) * (1 - share))
+        self._calm = 0
+        self._set_limit(max(self.limit / 2, float(admitted)))
+
+    def _grow(self) -> None:
+        self._calm += 1
+        if not self._saturated:
+            self._set_limit(2 * self.limit)
+        elif self._calm >= self._probe_every:
+            self._calm = 0
+            self._probe_every = max(FIRST_PROBE, self._probe_every // 2)
+            self._set_limit(self.limit + 1)
+
+    def _set_limit(self, limit: float) -> None:
+        self.limit = min(float(self.most), max(1.0, limit))
+        self._told = self._refused = 0

@@ -1,0 +1,155 @@
+"""Teacher: whom to ask and within which limits. Settings only, so it can be pickled, hashed and shown."""
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from rebase_hf.errors import TeacherRefused
+
+Kind = Literal["endpoint", "few-shot", "local", "provider", "hf-endpoint"]
+DialectName = Literal["tgi", "vllm", "llama.cpp", "transformers", "openai", "none"]
+
+NO_KEY = "none"
+"""Sent where there is no key: with an empty one, huggingface_hub would send the user's saved HF token to any URL."""
+
+HF_HOSTS = (".endpoints.huggingface.cloud", "router.huggingface.co")
+FORMS = "a URL, a model id such as org/model, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot"
+_MODEL_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Whom to ask, and within which limits.
+
+    Attributes:
+        target: A URL, a model id served by an Inference Provider, `endpoint:<namespace/name>`,
+            `local:<model id or folder>`, or `few-shot`.
+        model: Which of a server's models; None takes the one it serves.
+        api_key_env: NAME of the environment variable that holds the key. The key itself is never kept here.
+        temperature: Wins over what the method asks for; so does `max_tokens` (of one answer).
+        max_concurrency: Most requests in flight; None lets the server's limit and its 429s decide.
+        max_requests: Stop after so many requests, retries included; journalled answers are free.
+        max_tokens_total: Stop at so many tokens, prompts and answers together.
+        max_cost: Stop at this cost; needs `price_per_million`.
+        price_per_million: Price of a million prompt tokens and of a million completion tokens.
+        timeout: Seconds that one request may take in all, from sending to the last byte.
+        dialect: How the server takes a JSON schema; None finds out by probing.
+        provider: Which Inference Provider, for a model id.
+        bill_to: Which organisation pays, for a model id.
+    """
+
+    target: str
+    model: str | None = field(default=None, kw_only=True)
+    api_key_env: str | None = field(default=None, kw_only=True)
+    temperature: float | None = field(default=None, kw_only=True)
+    max_tokens: int | None = field(default=None, kw_only=True)
+    max_concurrency: int | None = field(default=None, kw_only=True)
+    max_requests: int | None = field(default=None, kw_only=True)
+    max_tokens_total: int | None = field(default=None, kw_only=True)
+    max_cost: float | None = field(default=None, kw_only=True)
+    price_per_million: tuple[float, float] | None = field(default=None, kw_only=True)
+    timeout: float = field(default=120.0, kw_only=True)
+    dialect: DialectName | None = field(default=None, kw_only=True)
+    provider: str = field(default="auto", kw_only=True)
+    bill_to: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, str) or not self.target:
+            raise TypeError(f"A teacher's target is {self.target!r}; expected a text: {FORMS}.")
+        for name, value in ((f.name, getattr(self, f.name)) for f in fields(self)):
+            if name.startswith("max_") and value is not None and (isinstance(value, bool) or not value > 0):
+                raise TypeError(f"Teacher({name}={value!r}): expected a number above zero, or None for no limit.")
+        if self.max_cost is not None and self.price_per_million is None:
+            raise TypeError(
+                "Teacher(max_cost=...) needs price_per_million=(prompt, completion) to know what is spent."
+            )
+        if self.target.startswith(("http://", "https://")):
+            self._refuse_secrets_in_address()
+
+    def _refuse_secrets_in_address(self) -> None:
+        # An address is written to logs, reports and cache keys, so nothing secret may stand in it.
+        parts = urlsplit(self.target)
+        if parts.username or parts.password or parts.query:
+            raise TeacherRefused(
+                f"The address {shown(self.target)} was given with a user name, a password or a query in it; expected "
+                "scheme, host, port and path. Put the key in an environment variable and name it: --api-key-env VAR.",
+                url=shown(self.target),
+            )
+
+    @classmethod
+    def of(cls, value: "Teacher | str") -> "Teacher":
+        """Return `value` as a Teacher."""
+        return value if isinstance(value, Teacher) else cls(value)
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of teacher the target names.
+
+        Raises:
+            TeacherRefused: It is none of the known forms.
+        """
+        if self.target == "few-shot":
+            return "few-shot"
+        if self.target.startswith(("http://", "https://")):
+            return "endpoint"
+        if self.target.startswith("local:"):
+            return "local"
+        if self.target.startswith("endpoint:"):
+            return "hf-endpoint"
+        if _MODEL_ID.match(self.target) and not self.target.startswith("."):
+            return "provider"
+        hint = f" Did you mean http://{self.target}?" if ":" in self.target else ""
+        raise TeacherRefused(f"Teacher `{self.target}` is not known; expected {FORMS}.{hint}")
+
+    @property
+    def location(self) -> str:
+        """What follows the target's prefix: the URL, the folder, the name or the model id."""
+        return self.target.removeprefix("local:").removeprefix("endpoint:").rstrip("/")
+
+
+def shown(url: str) -> str:
+    """Return a URL without credentials, query and fragment: fit to be shown and stored."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def takes_hf_token(url: str) -> bool:
+    """Whether a URL is one of the Hugging Face hosts that may be sent a Hugging Face token."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(host.endswith(h) if h[0] == "." else host == h for h in HF_HOSTS)
+
+
+def find_key(teacher: Teacher, url: str | None, token: str | None = None) -> str:
+    """Return the key to send to `url` (None: to Hugging Face itself), or NO_KEY.
+
+    A variable named by `api_key_env` goes wherever the user sends it. A Hugging Face token, saved, in the environment
+    or given as `token`, goes to Hugging Face's own hosts only.
+
+    Raises:
+        TeacherRefused: The variable named by `api_key_env` is not set.
+    """
+    if teacher.api_key_env is not None:
+        key = os.environ.get(teacher.api_key_env, "").strip()
+        if not key:
+            raise TeacherRefused(
+                f"The environment variable {teacher.api_key_env} (--api-key-env) is not set or empty; expected it to "
+                f"hold the teacher's key. Set it: export {teacher.api_key_env}=...",
+                url=shown(url) if url else None,
+            )
+        return key
+    if url is None or takes_hf_token(url):
+        if token:
+            return token
+        from huggingface_hub import get_token
+
+        return get_token() or NO_KEY
+    return token if token and not token.startswith("hf_") else NO_KEY

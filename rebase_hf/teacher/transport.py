@@ -1,0 +1,116 @@
+"""AsyncInferenceClient with an HTTP client of its own, and answers whose shape is checked.
+
+The client's default pool holds 100 connections and dies with PoolTimeout beyond (SYSTEMS.md, fact 5); its request hook
+refuses every address under HF_HUB_OFFLINE, a local server included. An HTTP client of our own has neither, and leaves
+huggingface_hub's global one, which is the user's, alone.
+"""
+
+import json
+from typing import Any
+
+import huggingface_hub.utils._http as hub_http
+from huggingface_hub import AsyncInferenceClient
+from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+
+from rebase_hf.teacher.target import is_loopback
+
+# Whichever HTTP library this huggingface_hub was built on: httpx2 from 2.x on, httpx before. Its errors reach us as
+# they are, so they must be caught as the classes of that library.
+httpx: Any = getattr(hub_http, "httpx2", None) or hub_http.httpx  # type: ignore[attr-defined]
+
+MAX_CONNECTIONS = 1024
+
+
+class MalformedAnswer(ValueError):  # noqa: N818 - a kind of answer
+    """The server said 200 and sent something that is no chat completion.
+
+    Attributes:
+        fault: The name of the fault in `faults.py`.
+    """
+
+    def __init__(self, fault: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+REQUEST_ERRORS: tuple[type[Exception], ...] = (
+    HfHubHTTPError,
+    InferenceTimeoutError,
+    TimeoutError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    MalformedAnswer,
+)
+"""Everything that a request can end in, short of an answer."""
+
+
+class TeacherClient(AsyncInferenceClient):
+    """An AsyncInferenceClient for one server; made and used inside one event loop.
+
+    Args:
+        openai_schema: Send a JSON schema in OpenAI's form: huggingface_hub rewrites it to TGI's for any address, so
+            it is put back just before it is sent.
+        arguments: AsyncInferenceClient's own.
+    """
+
+    def __init__(self, *, openai_schema: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._openai_schema = openai_schema
+
+    async def _get_async_client(self) -> Any:
+        if self._async_client is None:
+            client = httpx.AsyncClient(
+                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+                timeout=None,  # per read, in this library; the deadline of a whole request is the asker's
+                follow_redirects=True,
+                trust_env=not is_loopback(self.model or ""),
+            )
+            self._async_client = await self.exit_stack.enter_async_context(client)
+        return self._async_client
+
+    async def _inner_post(self, request_parameters: Any, *, stream: bool = False) -> Any:
+        body = request_parameters.json
+        if self._openai_schema and body and "value" in body.get("response_format", {}):
+            body["response_format"] = openai_format(body["response_format"]["value"])
+        answer = await super()._inner_post(request_parameters, stream=stream)
+        if isinstance(answer, bytes):
+            check_shape(answer)
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.exit_stack.aclose()
+        self._async_client = None
+
+
+def openai_format(schema: Any) -> dict[str, Any]:
+    """Return OpenAI's `response_format` for a JSON schema."""
+    strict = schema.get("additionalProperties") is False and set(schema.get("required", ())) == set(
+        schema.get("properties", ())
+    )
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": schema}}
+
+
+def check_shape(body: bytes) -> None:
+    """Raise MalformedAnswer unless `body` is a chat completion with a text in it.
+
+    huggingface_hub takes any JSON for an answer: an error with status 200 has `choices=None` there.
+    """
+    try:
+        answer = json.loads(body)
+    except RecursionError:
+        raise MalformedAnswer("unreadable_answer", "JSON nested too deeply") from None
+    except ValueError as error:
+        # Not `from error`: a UnicodeDecodeError holds the whole body.
+        raise MalformedAnswer("unreadable_answer", f"not JSON ({error.__class__.__name__}): {body[:120]!r}") from None
+    if not isinstance(answer, dict):
+        raise MalformedAnswer("unreadable_answer", f"JSON of type {type(answer).__name__}, expected an object")
+    if answer.get("error"):
+        raise MalformedAnswer("error_in_answer", f"status 200 with an error: {str(answer['error'])[:200]}")
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise MalformedAnswer("empty_answer", f"choices is {str(choices)[:80]}, expected a list with an answer")
+    message = choices[0].get("message") if isinstance(choices[0], dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, str) or not content:
+        raise MalformedAnswer("empty_answer", f"content is {str(content)[:80]!r}, expected a text")

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from huggingface_hub import DatasetCard, ModelCard
+
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.cards import render_dataset_card, render_student_card
+from tests.publish.example_run import EXAMPLES, make_rows, render_examples, write_run
+
+
+def test_rendered_examples_are_what_the_code_renders() -> None:
+    kept = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in ("dataset.md", "student.md")}
+    assert render_examples() == kept, "run: python -m tests.publish.example_run"
+
+
+def test_dataset_card_says_what_the_run_says(run: Path) -> None:
+    text = render_dataset_card(run)
+    data = DatasetCard(text, ignore_metadata_errors=False).data
+    assert (data.license, data.language, data.size_categories) == ("cc-by-sa-4.0", ["en"], ["n<1K"])
+    assert data.task_categories == ["text-classification"]
+    assert data.source_datasets == ["acme/helpdesk-mail", "open/forum-posts"]
+    assert data.tags == ["rebase_hf", "synthetic", "rebase"]
+    for said in (
+        "140 retrieved = 103 asked about + 37 left out",
+        "103 outputs = 60 examples + 39 dropped + 4 quarantined",
+        "https://arxiv.org/abs/2407.05463",
+        "**Self-training.**",
+        "| shop-reviews | - / train | `9c9c9c9c9c9c` | mit | 20 |",
+        "0.792 ± 0.041",
+        "row 3 of acme/helpdesk-mail",
+    ):
+        assert said in text
+    assert "/home/someone" not in text
+
+
+def test_the_card_makes_the_run_folder_readable(run: Path, tmp_path: Path) -> None:
+    (run / "README.md").write_text(render_dataset_card(run))
+    loaded = load_dataset(str(run), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 54, "validation": 6}
+    assert loaded["train"].features["team"].names == ["billing", "technical", "delivery"]
+
+
+def test_missing_figures_are_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", student={}, baselines={}, comparison={}, tokens={}, requests=None)
+    text = render_dataset_card(run)
+    assert "Was it worth it" not in text
+    assert "What it cost" not in text
+    student = render_student_card(run)
+    assert "model-index" not in student
+    assert "None" not in text + student
+    assert "starting from `minilm`" in student
+    assert "base_model" not in student
+
+
+def test_counts_that_do_not_add_up_are_shown_as_such(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", outputs=110)
+    assert "+ 7 unaccounted for" in render_dataset_card(run)
+
+
+def test_a_licence_that_does_not_follow_is_said(tmp_path: Path) -> None:
+    rows = make_rows("teacher")
+    for row in rows[:28]:
+        row["provenance"]["license"] = row["sources"][0]["license"] = None
+    text = render_dataset_card(write_run(tmp_path / "run", rows))
+    data = DatasetCard(text, ignore_metadata_errors=False).data
+    assert (data.license, data.license_name) == ("other", "see-sources")
+    assert "unknown licence: acme/helpdesk-mail" in text
+
+
+def test_rows_can_not_write_into_the_card(tmp_path: Path) -> None:
+    rows = make_rows("teacher")
+    rows[0]["message"] = "```\n---\nlicense: mit\n---\n# I am a heading\n<script>alert(1)</script>"
+    text = render_dataset_card(write_run(tmp_path / "run", rows))
+    assert DatasetCard(text).data.license == "cc-by-sa-4.0"
+    assert not any(line.startswith("# I am") for line in text.splitlines())
+
+
+def test_student_card_carries_what_the_hub_reads(run: Path) -> None:
+    text = render_student_card(run, repo_id="org/triage", dataset_id="org/triage-data")
+    data = ModelCard(text, ignore_metadata_errors=False).data
+    assert (data.library_name, data.pipeline_tag, data.license) == ("setfit", "text-classification", "cc-by-sa-4.0")
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert data.datasets == ["org/triage-data"]
+    assert data.metrics == ["accuracy", "f1"]
+    assert [(r.metric_name, r.metric_value) for r in data.eval_results] == [("accuracy", 0.871), ("macro_f1", 0.862)]
+    assert data.widget[0] == {"text": "I was charged twice in May."}
+    block = text.split("```python\n")[1].split("```")[0]
+    compile(block, "card", "exec")
+    assert 'load_student("org/triage")' in block
+
+
+def test_verdict_is_honest_when_the_student_is_worse(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", student={"accuracy": 0.6, "accuracy_std": 0.01})
+    assert "The dataset did not pay off here: the student is 0.192 accuracy below" in render_student_card(run)
+    run = write_run(tmp_path / "close", student={"accuracy": 0.81, "accuracy_std": 0.01})
+    assert "No clear difference" in render_student_card(run)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"report\.json, task\.yaml, data/train\.parquet"):
+        render_dataset_card(tmp_path)

@@ -1,0 +1,152 @@
+"""Publishing through the real clients, to the Hub double."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.card_merging import merge_card
+from rebase_hf.publish.cards import render_dataset_card
+from rebase_hf.publish.hub import push_dataset
+from tests.doubles.hub_server import HubServer
+from tests.publish.example_run import make_rows, write_run
+
+OnHub = Callable[..., Any]
+TRY = """
+    from rebase_hf.errors import PublishError
+    from rebase_hf.publish.hub import prove_write_access, push_dataset, push_student
+    def outcome(do, *args, **kwargs):
+        try:
+            return do(*args, **kwargs)
+        except PublishError as error:
+            return f"PublishError: {error}"
+"""
+
+
+def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"""{TRY}
+    from datasets import load_dataset
+    url = push_dataset(sys.argv[1], "org/triage", tag="v1")
+    again = push_dataset(sys.argv[1], "org/triage", tag="v1")
+    loaded = load_dataset("org/triage", revision="v1")
+    first = loaded["train"][0]
+    label = loaded["train"].features["team"].int2str(first["team"])
+    result = [url == again, url, first["message"], label, first["provenance"], len(loaded["validation"])]
+    """
+    same, url, message, label, made_from, validation = on_hub(code, run)
+    assert same
+    assert url == f"{hub.url}/datasets/org/triage"
+    assert message == "The invoice for January lists a fee that nobody told me about."
+    assert (label, validation) == ("billing", 6)
+    assert (made_from["dataset"], made_from["row"], made_from["license"]) == ("acme/helpdesk-mail", 3, "cc-by-4.0")
+    commits = hub.commits("org/triage")
+    assert [commit.title for commit in commits] == ["initial commit", "Add support-triage made by rebase_hf"]
+    figures = {f"figures/{name}.svg" for name in ("funnel", "labels", "scores", "sources", "time", "worth_it")}
+    data = {"data/train.parquet", "data/validation.parquet"}
+    assert set(commits[-1].files) == {".gitattributes", "README.md", "report.json", "task.yaml"} | data | figures
+    texts = b"".join(blob.content for blob in commits[-1].files.values() if not blob.lfs)
+    assert b"/home/someone" not in texts
+    assert b"a text that stays here" not in texts
+
+
+def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    result = push_student(sys.argv[1], 'org/student', private=True, dataset_id='org/triage')"
+    on_hub(code, run)
+    on_hub(code, run)
+    repo = hub.repos["model", "org/student"]
+    assert repo.private
+    assert len(repo.commits) == 2
+    assert set(repo.files) == {".gitattributes", "README.md", "model.safetensors", "student.json"}
+    assert repo.card(repo.head)["datasets"] == ["org/triage"]
+    assert 'load_student("org/student")' in repo.files["README.md"].decode()
+
+
+def test_other_configurations_and_a_persons_notes_survive(
+    hub: HubServer, on_hub: OnHub, run: Path, tmp_path: Path
+) -> None:
+    configs = "configs:\n- config_name: v0\n  data_files: v0/train.parquet\n"
+    notes = "<!-- notes: mine -->\nAsk Ada first.\n<!-- end of notes -->\n"
+    card = f"---\nlicense: mit\nannotations: ours\n{configs}---\n# Old\n{notes}"
+    pq.write_table(pa.table({"message": ["old"]}), tmp_path / "v0.parquet")
+    hub.add_repo("org/triage", {"README.md": card, "v0/train.parquet": (tmp_path / "v0.parquet").read_bytes()})
+    code = f"""{TRY}
+    from datasets import load_dataset
+    push_dataset(sys.argv[1], "org/triage")
+    push_dataset(sys.argv[1], "org/triage")
+    old = load_dataset("org/triage", "v0", split="train")
+    result = [old["message"][:], len(load_dataset("org/triage", split="train"))]
+    """
+    assert on_hub(code, run) == [["old"], 54]
+    repo = hub.repos["dataset", "org/triage"]
+    assert len(repo.commits) == 2
+    merged = repo.card(repo.head)
+    assert [config["config_name"] for config in merged["configs"]] == ["default", "v0"]
+    assert (merged["license"], merged["annotations"]) == ("cc-by-sa-4.0", "ours")
+    assert "Ask Ada first." in repo.files["README.md"].decode()
+
+
+def test_write_access_is_proved_without_writing(hub: HubServer, on_hub: OnHub) -> None:
+    hub.add_repo("org/mine", {"a.txt": b"a"})
+    code = f"""{TRY}
+    result = [outcome(prove_write_access, *args) for args in (
+        ("org/mine", "dataset"), ("org/new", "model"), ("others/x", "dataset"),
+        ("org/mine", "dataset", "hf_testRead"), ("org/mine", "dataset", "hf_wrongwrong"), ("a/b/c", "dataset"),
+    )]
+    """
+    mine, new, others, read, wrong, bad = on_hub(code)
+    assert mine is new is None
+    assert others.startswith(
+        "PublishError: `tester` may not write to `others`. Use a repository of one of: tester, org."
+    )
+    assert "can only read" in read
+    assert "answered 401" in wrong
+    assert "no repository id" in bad
+    assert len(hub.commits("org/mine")) == 1
+    assert ("model", "org/new") not in hub.repos
+    assert "no Hugging Face token" in on_hub(f"{TRY}\n    result = outcome(prove_write_access, 'org/x')", token=None)
+
+
+def test_a_push_that_fails_leaves_nothing_half_done_and_can_be_repeated(
+    hub: HubServer, on_hub: OnHub, run: Path
+) -> None:
+    hub.fail("POST", "/commit/", 412)
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage')"
+    assert "Somebody else committed meanwhile" in on_hub(code, run)
+    assert set(hub.repos["dataset", "org/triage"].files) == {".gitattributes"}
+    assert on_hub(code, run) == f"{hub.url}/datasets/org/triage"
+
+
+@pytest.mark.parametrize(("license_", "said"), [(None, "unknown licence"), ("odbl", "can't be combined")])
+def test_unknown_or_conflicting_licences_are_refused_before_anything_is_sent(
+    tmp_path: Path, license_: str | None, said: str
+) -> None:
+    rows = make_rows("teacher")
+    for row in rows[:28]:
+        row["provenance"]["license"] = row["sources"][0]["license"] = license_
+    with pytest.raises(PublishError, match=rf"{said}.*acme/helpdesk-mail.*--license"):
+        push_dataset(write_run(tmp_path / "run", rows), "org/triage")
+
+
+def test_a_default_configuration_of_somebody_else_is_not_overwritten(run: Path) -> None:
+    theirs = "---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files: a.csv\n---\n# Theirs\n"
+    with pytest.raises(PublishError, match="`default` configuration that rebase_hf did not make"):
+        merge_card(render_dataset_card(run), theirs)
+
+
+def test_configurations_that_could_not_be_read_beside_parquet_are_refused(run: Path) -> None:
+    theirs = "---\nlicense: mit\nconfigs:\n- config_name: v0\n  data_files: v0.jsonl\n---\n# Theirs\n"
+    with pytest.raises(PublishError, match="`v0` is not in parquet"):
+        merge_card(render_dataset_card(run), theirs)
+
+
+def test_what_the_last_run_measured_does_not_stay_on_the_card(run: Path) -> None:
+    new = render_dataset_card(run)
+    old = new.replace("tags:\n", "doi: 10.1/x\nmetrics: [accuracy]\ntags:\n- ours\n", 1)
+    merged = merge_card(new, old)
+    assert "doi: 10.1/x" in merged
+    assert "- ours" in merged
+    assert "metrics:" not in merged

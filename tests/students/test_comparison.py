@@ -1,0 +1,82 @@
+import statistics
+
+import pytest
+
+from rebase_hf.errors import StudentError
+from rebase_hf.students import compare
+from rebase_hf.task import Task
+from tests.doubles.tiny_models import ROWS
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return [{"message": "my card was charged", "team": "billing"}, {"message": "where is the box", "team": "shipping"}]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return Task.load(
+        {
+            "name": "triage",
+            "instruction": "Decide.",
+            "inputs": ["message"],
+            "output": "team",
+            "labels": ["billing", "shipping", "account"],
+            "examples": [{"message": "the parcel is late", "team": "shipping"}],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(task, held_out, tiny_encoder):
+    rows = [*ROWS, {"message": "one more about a payment", "team": "billing"}]
+    return compare(task, rows, seeds=(4, 5), max_pairs=48, base_model=tiny_encoder, evaluation=held_out)
+
+
+def test_report_has_mean_and_sample_deviation_over_seeds(comparison):
+    report = comparison.to_report()
+    values = report["comparison"]["per_seed"]["student"]
+    assert len(values) == 2
+    assert report["student"]["accuracy"] == statistics.mean(values)
+    assert report["student"]["accuracy_std"] == statistics.stdev(values)
+    assert set(report["baselines"]) == {"majority", "few_examples"}
+    assert set(report["baselines"]["few_examples"]) == set(report["student"])
+
+
+def test_report_states_the_terms(comparison, tiny_encoder):
+    assert comparison.to_report()["comparison"] == {
+        "metric": "accuracy",
+        "seeds": [4, 5],
+        "max_pairs": 48,
+        "per_seed": {
+            "student": [run["accuracy"] for run in comparison.scores["student"]],
+            "few_examples": [run["accuracy"] for run in comparison.scores["few_examples"]],
+        },
+        "train_rows": 14,
+        "few_examples": 1,
+        "evaluation_rows": 2,
+        "base_model": "tiny-encoder",
+    }
+
+
+def test_both_students_are_trained_on_equally_many_pairs_but_their_own_rows(comparison):
+    assert comparison.student.facts["max_pairs"] == 48
+    assert comparison.student.facts["train_rows"] == 14
+
+
+def test_the_student_kept_is_that_of_the_first_seed(comparison):
+    assert comparison.student.facts["seed"] == 4
+
+
+def test_majority_is_that_of_the_training_data_not_of_the_held_out_rows(task, tiny_encoder):
+    held_out = [{"message": "the parcel", "team": "shipping"}] * 3 + [{"message": "my card", "team": "billing"}]
+    rows = [{"message": f"payment {n}", "team": "billing"} for n in range(5)]
+    compared = compare(task, rows, seeds=(0,), max_pairs=16, base_model=tiny_encoder, evaluation=held_out)
+    report = compared.to_report()
+    assert report["baselines"]["majority"]["accuracy"] == 0.25
+    assert "accuracy_std" not in report["student"]
+
+
+def test_a_task_without_held_out_rows_is_refused_before_training(task):
+    with pytest.raises(StudentError, match="has no evaluation rows to score students by"):
+        compare(task, ROWS)

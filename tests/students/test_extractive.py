@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from rebase_hf.errors import StudentError
+from rebase_hf.students import compare, load_student, train_student
+from rebase_hf.students.extractive import context_field, split_inputs
+from rebase_hf.task import Task
+
+FILLER = "the package came broken and wet . " * 40
+AMOUNTS = ["12", "250", "7", "49", "1000", "63", "88", "5"]
+ROWS = [{"question": "how much was billed ?", "text": f"my card was billed {a} euro .", "amount": a} for a in AMOUNTS]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return Task.load(
+        {
+            "name": "amounts",
+            "instruction": "Copy the amount.",
+            "inputs": ["question", "text"],
+            "output": "amount",
+            "extractive": True,
+            "examples": [{"question": "how much ?", "text": "the refund is 30 euro .", "amount": "30"}],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(task, tiny_bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("extractive")
+    return train_student(task, ROWS, base_model=tiny_bert, output_dir=folder, max_pairs=64), folder
+
+
+def test_the_context_is_the_input_that_answers_stand_in(task):
+    assert context_field(task) == "text"
+    assert split_inputs(task, ROWS[0]) == ("how much was billed ?", "my card was billed 12 euro .")
+
+
+def test_the_instruction_is_the_question_of_a_task_with_one_input():
+    task = Task.load(
+        {
+            "name": "amounts",
+            "instruction": "Copy the amount.",
+            "extractive": True,
+            "examples": [{"input": "it was 30 euro", "output": "30"}],
+        }
+    )
+    assert split_inputs(task, {"input": "it was 5 euro"}) == ("Copy the amount.", "it was 5 euro")
+
+
+def test_answers_are_spans_of_the_text_also_of_a_long_one(saved):
+    student, _ = saved
+    row = {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}
+    predictions = student.predict([*ROWS, row])
+    assert len(predictions) == len(ROWS) + 1
+    assert all(p and p in asked["text"] for p, asked in zip(predictions, [*ROWS, row], strict=True))
+
+
+def test_the_answer_is_marked_in_the_window_that_holds_it_and_nowhere_else(task, tiny_bert):
+    from transformers import AutoTokenizer
+
+    from rebase_hf.students.extractive import _features
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"})
+    marked = [f for f in features if (f["start_positions"], f["end_positions"]) != (0, 0)]
+    assert 1 <= len(marked) < len(features)
+    for feature in marked:
+        span = feature["input_ids"][feature["start_positions"] : feature["end_positions"] + 1]
+        assert tokenizer.decode(span).replace(" ", "") == "250"
+
+
+def test_a_long_question_leaves_room_for_the_text(saved):
+    student, _ = saved
+    [answer] = student.predict([{"question": FILLER, "text": "it was 5 euro"}])
+    assert answer in "it was 5 euro"
+
+
+@pytest.mark.slow
+def test_a_small_encoder_learns_to_find_the_amount(task, tiny_bert):
+    student = train_student(task, ROWS, base_model=tiny_bert, max_pairs=6000)
+    assert student.evaluate(ROWS)["exact_match"] >= 0.75
+
+
+def test_loaded_student_predicts_the_same(saved):
+    student, folder = saved
+    loaded = load_student(folder)
+    assert loaded.kind == "extractive"
+    assert loaded.predict(ROWS) == student.predict(ROWS)
+    assert all(
+        np.array_equal(a.detach().numpy(), b.detach().numpy())
+        for a, b in zip(loaded.model.parameters(), student.model.parameters(), strict=True)
+    )
+
+
+def test_rows_whose_answer_is_nowhere_are_no_help(task, tiny_bert):
+    rows = [{**row, "amount": "nothing of the kind"} for row in ROWS]
+    with pytest.raises(StudentError, match="in none of 8 rows does `amount` stand in `text`"):
+        train_student(task, rows, base_model=tiny_bert, include_examples=False)
+
+
+def test_compare_scores_spans(task, tiny_bert):
+    report = compare(task, ROWS, seeds=(0,), max_pairs=16, base_model=tiny_bert, evaluation=ROWS[:3]).to_report()
+    assert list(report["student"]) == ["squad_f1", "exact_match"]
+    assert report["baselines"]["majority"]["exact_match"] == 0  # "30", the example's, is first of equals

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from rebase_hf.errors import StudentError
+from rebase_hf.students import load_student, train_student
+from rebase_hf.students.saving import begin_saving, finish_saving, read_saved
+from tests.doubles.tiny_models import ROWS
+
+
+@pytest.fixture
+def folder(triage, tmp_path):
+    path = begin_saving(tmp_path / "student")
+    return finish_saving(path, kind="setfit", task=triage, facts={"seed": 3, "base_model": "tiny"})
+
+
+def test_the_manifest_says_what_the_student_is(folder):
+    manifest = json.loads((folder / "student.json").read_text())
+    versions = manifest.pop("versions")
+    assert manifest == {
+        "format": 1,
+        "kind": "setfit",
+        "task": "triage",
+        "base_model": "tiny",
+        "base_model_sha256": None,
+        "labels": ["billing", "shipping", "account"],
+        "seed": 3,
+    }
+    assert {"torch", "transformers", "setfit"} <= set(versions)
+
+
+def test_the_saved_task_keeps_its_labels_and_leaves_local_paths_at_home(folder, triage, tmp_path):
+    saved = read_saved(folder).task
+    assert saved.labels == triage.labels
+    assert saved.examples == triage.examples
+    assert str(tmp_path) not in (folder / "task.yaml").read_text()
+
+
+def test_a_student_whose_saving_was_cut_short_is_no_student(folder):
+    begin_saving(folder)
+    with pytest.raises(StudentError, match=r"holds no `student\.json`"):
+        load_student(folder)
+
+
+def test_any_other_folder_is_named_with_what_it_holds(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(StudentError, match=r"not a saved student; it holds notes\.txt"):
+        load_student(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"format": 2}, "is of format `2`; this version reads 1"), ({"kind": "causal"}, "is of kind `causal`")],
+)
+def test_a_student_of_another_version_is_refused(folder, change, message):
+    manifest = json.loads((folder / "student.json").read_text())
+    (folder / "student.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(StudentError, match=message):
+        load_student(folder)
+
+
+def test_a_broken_manifest_is_named(folder):
+    (folder / "student.json").write_text("{")
+    with pytest.raises(StudentError, match=r"student\.json is not JSON"):
+        load_student(folder)
+
+
+def test_a_missing_folder_is_not_looked_for_on_the_hub():
+    with pytest.raises(StudentError, match=r"\./runs/none/student does not exist"):
+        load_student("./runs/none/student")
+
+
+def test_a_head_of_other_labels_is_refused(tiny_encoder, triage, tmp_path):
+    train_student(triage, ROWS, base_model=tiny_encoder, output_dir=tmp_path / "s", max_pairs=16)
+    task_file = tmp_path / "s" / "task.yaml"
+    task_file.write_text(task_file.read_text().replace("account", "konto"))
+    with pytest.raises(StudentError, match="knows the label `account`"):
+        load_student(tmp_path / "s")
+
+
+def test_a_student_without_its_head_is_refused(tiny_encoder, triage, tmp_path):
+    train_student(triage, ROWS, base_model=tiny_encoder, output_dir=tmp_path / "s", max_pairs=16)
+    (tmp_path / "s" / "head.safetensors").unlink()
+    with pytest.raises(StudentError, match="has no classifier"):
+        load_student(tmp_path / "s")
+
+
+def test_facts_count_rows_by_source_and_licence(tiny_encoder, triage):
+    rows = [
+        {**row, "provenance": {"dataset": f"org/d{n % 2}", "license": "mit"}, "sources": []}
+        for n, row in enumerate(ROWS)
+    ]
+    facts = train_student(triage, rows, base_model=tiny_encoder, max_pairs=16).facts
+    assert facts["sources"] == {"org/d0": 6, "org/d1": 6}
+    assert facts["licenses"] == {"org/d0": "mit", "org/d1": "mit"}
+    assert (facts["train_rows"], facts["examples"]) == (14, 2)
+    assert facts["base_model"] == "tiny-encoder"
+    assert len(facts["base_model_sha256"]) == 64
