@@ -19,7 +19,7 @@ _TEACHER_FIELDS = tuple(f.name for f in fields(Teacher) if f.name != "target")
 
 
 @dataclass
-class RebaseConfig(datasets.BuilderConfig):
+class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is untyped
     """What to make. Unknown names are refused by `datasets`.
 
     Attributes:
@@ -101,7 +101,7 @@ class RebaseConfig(datasets.BuilderConfig):
         return self.__dict__ | {"task": None, "index": None}
 
 
-class Rebase(datasets.GeneratorBasedBuilder):
+class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets is untyped
     """Builds the dataset of a task by replaying its run."""
 
     BUILDER_CONFIG_CLASS = RebaseConfig

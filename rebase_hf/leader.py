@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -47,13 +47,19 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a leader needs to lead, made when it starts: retrieval and the teacher may take a while to open."""
+    """What a leader needs to lead, made when it starts: retrieval and the teacher may take a while to open.
+
+    Attributes:
+        open_asker: Opens the teacher, given what this session has spent already.
+        session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
+    """
 
     task: Task
     drafts: Callable[[], Iterator[Draft | Dropped]]
     gate: Callable[[], Gate]
-    open_asker: Callable[[], Awaitable[Asker]]
+    open_asker: Callable[[Mapping[str, Any]], Awaitable[Asker]]
     num_examples: int
+    session: str
 
 
 class Leader(threading.Thread):
@@ -120,7 +126,13 @@ class Leader(threading.Thread):
         decisions = self._open_decisions()
         before = decisions.usage()
         try:
-            asker = await self._work.open_asker()
+            spent = before.get("session", {})
+            try:
+                asker = await self._work.open_asker(spent if spent.get("name") == self._work.session else {})
+            except BudgetReached as error:
+                logger.warning("%s", error)
+                decisions.set_state(RunState(stopped="budget_reached"), before)
+                return
             try:
                 round_ = _Round(self._work, asker, decisions, before, self._wake)
                 await self._rounds(round_, decisions)
@@ -310,7 +322,7 @@ class _Round:
                 if isinstance(entry, asyncio.Task) and entry.done() and not entry.cancelled():
                     self._surplus(entry)
         self.flush()
-        self._decisions.set_state(state, _sum(self._before, self._asker.usage, self._seconds()))
+        self._decisions.set_state(state, _sum(self._before, self._asker.usage, self._seconds(), self._work.session))
 
     def _seconds(self) -> dict[str, float]:
         return {"retrieve": self._retrieving, "transform": time.monotonic() - self._began - self._retrieving}
@@ -326,13 +338,19 @@ class _Round:
         self._settle(outcome)
 
 
-def _sum(before: dict[str, Any], now: Usage, seconds: dict[str, float]) -> dict[str, Any]:
+def _sum(before: dict[str, Any], now: Usage, seconds: dict[str, float], session: str) -> dict[str, Any]:
     """Return what was used in all, by the processes that led this run before and by this one."""
-    total = dict(asdict(now))
+    past = before.get("session", {})
+    total = _added(before, now)
+    total["session"] = {"name": session} | _added(past if past.get("name") == session else {}, now)
+    total["seconds"] = {name: value + before.get("seconds", {}).get(name, 0.0) for name, value in seconds.items()}
+    return total
+
+
+def _added(before: Mapping[str, Any], now: Usage) -> dict[str, Any]:
+    total = asdict(now)
     for name in ("requests", "prompt_tokens", "completion_tokens", "retries", "refused"):
         total[name] += before.get(name, 0)
     if before.get("cost") is not None:
         total["cost"] = before["cost"] + (now.cost or 0.0)
-    past = before.get("seconds", {})
-    total["seconds"] = {name: value + past.get(name, 0.0) for name, value in seconds.items()}
     return total

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from importlib.resources import files
@@ -34,7 +34,7 @@ from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import CheckOptions, Gate
 from rebase_hf.rows import Draft, Dropped, Example
 from rebase_hf.task import Task
-from rebase_hf.teacher.asking import TeacherIdentity, identify, open_teacher
+from rebase_hf.teacher.asking import Asker, BudgetReached, TeacherIdentity, identify, open_teacher
 from rebase_hf.teacher.journal import Journal
 from rebase_hf.teacher.target import Teacher
 
@@ -57,6 +57,7 @@ class Plan:
     Attributes:
         num_examples: How many examples are wanted in all, those for validation included.
         options: The method's options.
+        made_at: When it was made. A budget counts from here, in whichever processes the plan is executed.
     """
 
     task: Task
@@ -70,6 +71,7 @@ class Plan:
     seed: int = 0
     give_up_after: float = GIVE_UP_AFTER
     token: str | None = field(default=None, repr=False, compare=False)
+    made_at: float = field(default_factory=time.time, compare=False)
 
     @cached_property
     def run_id(self) -> str:
@@ -134,10 +136,11 @@ def make_plan(
     if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 1:
         raise TaskError(f"num_examples is {num_examples!r}; expected a whole number from 1 on.")
     teacher = Teacher.of(teacher)
+    opened = open_index(index)
     identity = identify(teacher, task, token)
     return Plan(
         task=task,
-        index=open_index(index),
+        index=opened,
         teacher=teacher,
         identity=identity,
         method=method,
@@ -207,7 +210,6 @@ class Run:
         """Yield (position, record) as `examples` yields examples; `decisions.read_example` reads a record."""
         stop = self.plan.num_examples if stop is None else min(stop, self.plan.num_examples)
         decisions = Decisions.open(self.id)
-        attached = time.time()
         consumer = _Consumer(self.plan, decisions)
         position = start
         try:
@@ -221,7 +223,7 @@ class Run:
                 if found:
                     continue
                 state = decisions.state()
-                if state.complete or (state.stopped and state.at >= attached):
+                if state.complete or (state.stopped and state.at >= self.plan.made_at):
                     # Decided between the read and the look at the state: read once more before leaving.
                     if decisions.examples(position, 1):
                         continue
@@ -424,12 +426,32 @@ def work_of(plan: Plan) -> Work:
         numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
         return Gate(plan.task, guard(), plan.checks, method=plan.method, teacher=name, **numbers)
 
-    async def open_asker() -> Any:
+    async def open_asker(spent: Mapping[str, Any]) -> Asker:
         return await open_teacher(
-            plan.teacher, plan.task, Journal.open(), token=plan.token, give_up_after=plan.give_up_after, seed=plan.seed
+            rest_of_budget(plan.teacher, spent),
+            plan.task,
+            Journal.open(),
+            token=plan.token,
+            give_up_after=plan.give_up_after,
+            seed=plan.seed,
         )
 
-    return Work(plan.task, drafts, gate, open_asker, plan.num_examples)
+    return Work(plan.task, drafts, gate, open_asker, plan.num_examples, session=repr(plan.made_at))
+
+
+def rest_of_budget(teacher: Teacher, spent: Mapping[str, Any]) -> Teacher:
+    """Return the teacher with what is left of its limits, after what the plan has spent in other processes.
+
+    Raises:
+        BudgetReached: Nothing is left.
+    """
+    tokens = spent.get("prompt_tokens", 0) + spent.get("completion_tokens", 0)
+    used = {"max_requests": spent.get("requests", 0), "max_tokens_total": tokens, "max_cost": spent.get("cost") or 0.0}
+    left = {name: limit - used[name] for name in used if (limit := getattr(teacher, name)) is not None}
+    for name, rest in left.items():
+        if rest <= 0:
+            raise BudgetReached(f"The limit {name}={getattr(teacher, name)} is reached.")
+    return replace(teacher, **left)
 
 
 def _stop_leaders() -> None:

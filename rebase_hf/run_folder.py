@@ -50,7 +50,9 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
 
     plan = run.plan
     features = task_features(plan.task)
-    splits: dict[str, list[dict[str, Any]]] = {"train": []} | ({"validation": []} if num_validation else {})
+    splits: dict[str, list[dict[str, Any]]] = {"train": []}
+    if num_validation:
+        splits["validation"] = []
     with _replacing(folder / "rows.jsonl") as rows:
         for position, record in _decided(run):
             split = "validation" if held_out(position, num_validation, plan.num_examples) else "train"
@@ -64,7 +66,8 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
             rows.write(json.dumps(line | content.get("row", {}), ensure_ascii=False) + "\n")
     for split, records in splits.items():
         target = folder / "data" / f"{split}.parquet"
-        Dataset.from_list(records, features=features).to_parquet(str(target.with_suffix(".tmp")))
+        columns = {name: [record[name] for record in records] for name in features}
+        Dataset.from_dict(columns, features=features).to_parquet(str(target.with_suffix(".tmp")))
         os.replace(target.with_suffix(".tmp"), target)
     with _replacing(folder / "ledger.jsonl") as ledger:
         for entry in run.ledger():

@@ -103,7 +103,7 @@ def logging_as_before(name: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep transformers from drawing a bar and telling of a new head when it reads or writes weights; downloads keep theirs."""
+    """Keep transformers from drawing bars and telling of new heads around weights on disk; downloads keep theirs."""
     from transformers.utils import logging as transformers_logging
 
     # Its public switch, disable_progress_bar(), would also turn off every bar of the Hub.

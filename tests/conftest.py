@@ -16,7 +16,7 @@ os.environ.update(
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
     os.environ.pop(name, None)
 
-from collections.abc import Iterator, Mapping  # noqa: E402
+from collections.abc import Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -37,11 +37,22 @@ def bank_index(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return RowIndex.build(folder, [str(EXAMPLES / "bank" / name) for name in BANKS], encoder=HashingEncoder())
 
 
+@pytest.fixture(scope="session")
+def model_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an index over the same datasets, by a tiny random model that its folder alone can open."""
+    from rebase_hf import RowIndex
+    from tests.doubles.tiny_models import make_static_encoder
+
+    folder = tmp_path_factory.mktemp("model-index")
+    encoder = make_static_encoder(folder)
+    return RowIndex.build(folder / "bank", [str(EXAMPLES / "bank" / name) for name in BANKS], encoder=encoder).path
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A rebase home of the test's own: no answer of another test is in its journal."""
     monkeypatch.setenv("REBASE_HOME", str(tmp_path / "home"))
-    yield tmp_path / "home"
+    return tmp_path / "home"
 
 
 @pytest.fixture(autouse=True)

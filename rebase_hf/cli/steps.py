@@ -83,12 +83,14 @@ def seconds(text: str) -> float:
 
 def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
     """Execute a plan into a run folder and return its report; what is decided is written even when it is cut short."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     prepare_run_folder(folder, plan.task)
     run = Run(plan)
     try:
-        with tqdm(total=plan.num_examples, desc=f"{plan.method}: examples", unit="example") as bar:
+        with tqdm(  # type: ignore[no-untyped-call]
+            total=plan.num_examples, desc=f"{plan.method}: examples", unit="example", name="rebase_hf.generate"
+        ) as bar:
             for _ in run.records():
                 bar.update()
     except NoExamplesError as error:

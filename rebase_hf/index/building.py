@@ -6,31 +6,19 @@ A killed build leaves the index that was there whole, and its finished sources i
 import hashlib
 import json
 import logging
-import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.home import rebase_home
-from rebase_hf.index import vectors
-from rebase_hf.index.durable import sync_folder
 from rebase_hf.index.encoders import Encoder, encoder_identity, language_warning
+from rebase_hf.index.generations import BuildSettings, check_target, is_current, put_in_place
 from rebase_hf.index.licenses import allowed_licenses
-from rebase_hf.index.manifest import (
-    MANIFEST,
-    VERSION,
-    Manifest,
-    check_files,
-    content_fingerprint,
-    describe_files,
-    read_manifest,
-)
-from rebase_hf.index.merging import merge_stages
+from rebase_hf.index.manifest import VERSION
 from rebase_hf.index.sources import SkippedSource, Source, SourceUnusable, open_source
 from rebase_hf.index.stages import EMBEDDED_CHARS, Digest, Stage, finished_stage, write_stage
 
@@ -38,32 +26,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-_GENERATION = re.compile(r"data-[0-9a-f]{12}(-\d+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class BuildSettings:
-    """What an index is built with, beside its sources and its encoder.
-
-    Attributes:
-        licenses: Allowed licence ids, or `any`.
-        max_source_rows: Skip sources that are longer; None samples them.
-        exact_below: Search looks at every vector below this many.
-    """
-
-    max_rows_per_source: int
-    licenses: tuple[str, ...] | str
-    max_source_rows: int | None
-    exact_below: int
-    seed: int
-
-    def check(self) -> None:
-        """Raise RowIndexError for a number that no build can use."""
-        for name in ("max_rows_per_source", "max_source_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RowIndexError(f"`{name}` is {value}; expected 1 or more.")
 
 
 def build_index(
@@ -83,29 +45,44 @@ def build_index(
 
     settings.check()
     root = Path(path).expanduser().resolve()
-    _check_target(root)
-    with WeakFileLock(_lock_file(root)):
-        opened, skipped = _open_sources(sources, settings, token)
-        if not opened:
-            raise _nothing_left(skipped)
-        identity = encoder_identity(encoder)
-        parameters = (VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
-        keys = [source.key(*parameters) for source in opened]
-        inputs = _digest([keys, [asdict(skip) for skip in skipped], asdict(settings)])
-        if _is_current(root, inputs):
-            logger.info("Index %s is already built from these sources.", root)
-            return
-        _warn_of_languages(encoder, opened)
-        building = root.with_name(f"{root.name}.building")
-        building.mkdir(parents=True, exist_ok=True)
-        stages, unusable = _write_stages(building, opened, keys, encoder, settings)
-        skipped += unusable
-        if not stages:
-            shutil.rmtree(building)
-            raise _nothing_left(skipped)
-        about = {"name": encoder.name, "identity": identity, "dimension": encoder.dimension}
-        # What could not be read now may be readable next time, so such a build is not the last word on its inputs.
-        _put_in_place(root, building, stages, skipped, about, settings, inputs="" if unusable else inputs)
+    check_target(root)
+    try:
+        with WeakFileLock(_lock_file(root)):
+            _build(root, sources, encoder, settings, token)
+    except OSError as error:  # what goes wrong with reading a source never gets here
+        raise RowIndexError(
+            f"Index {root} could not be written: {error}. What is finished is kept; make room and build again."
+        ) from error
+
+
+def _build(
+    root: Path,
+    sources: "Sequence[str | Path | Dataset]",
+    encoder: Encoder,
+    settings: BuildSettings,
+    token: str | bool | None,
+) -> None:
+    opened, skipped = _open_sources(sources, settings, token)
+    if not opened:
+        raise _nothing_left(skipped)
+    identity = encoder_identity(encoder)
+    parameters = (VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
+    keys = [source.key(*parameters) for source in opened]
+    inputs = _digest([keys, [asdict(skip) for skip in skipped], asdict(settings)])
+    if is_current(root, inputs):
+        logger.info("Index %s is already built from these sources.", root)
+        return
+    _warn_of_languages(encoder, opened)
+    building = root.with_name(f"{root.name}.building")
+    building.mkdir(parents=True, exist_ok=True)
+    stages, unusable = _write_stages(building, opened, keys, encoder, settings)
+    skipped += unusable
+    if not stages:
+        shutil.rmtree(building)
+        raise _nothing_left(skipped)
+    about = {"name": encoder.name, "identity": identity, "dimension": encoder.dimension}
+    # What could not be read now may be readable next time, so such a build is not the last word on its inputs.
+    put_in_place(root, building, stages, skipped, about, settings, inputs="" if unusable else inputs)
 
 
 def _open_sources(
@@ -151,88 +128,6 @@ def _write_stages(
             stages.append(done[0])
             known.update(done[1])
     return stages, skipped
-
-
-def _put_in_place(
-    root: Path,
-    building: Path,
-    stages: Sequence[Stage],
-    skipped: Sequence[SkippedSource],
-    encoder: dict[str, Any],
-    settings: BuildSettings,
-    *,
-    inputs: str,
-) -> None:
-    merged = building / "merged"
-    counts, scale = merge_stages(stages, skipped, merged, dimension=encoder["dimension"], seed=settings.seed)
-    files = describe_files(merged)
-    fingerprint = content_fingerprint(
-        files,
-        [asdict(stage.source) for stage in stages],
-        encoder["identity"],
-        approximate=counts["vectors"] >= settings.exact_below,
-    )
-    root.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(
-        generation=_free_name(root, f"data-{fingerprint[:12]}"),
-        fingerprint=fingerprint,
-        encoder=encoder,
-        counts=counts,
-        parameters={
-            **asdict(settings),
-            "embedded_chars": EMBEDDED_CHARS,
-            "scale": scale,
-            "connectivity": vectors.CONNECTIVITY,
-            "expansion_add": vectors.EXPANSION_ADD,
-        },
-        inputs=inputs,
-        files=files,
-    )
-    os.replace(merged, root / manifest.generation)
-    sync_folder(root)
-    manifest.write(root)
-    for old in root.iterdir():
-        if _GENERATION.fullmatch(old.name) and old.name != manifest.generation:
-            shutil.rmtree(old)
-    shutil.rmtree(building)
-
-
-def _free_name(root: Path, name: str) -> str:
-    """Return a generation's folder name that readers of the present manifest do not read; leftovers are removed."""
-    present = None
-    if (root / MANIFEST).is_file():
-        try:
-            present = read_manifest(root).generation
-        except RowIndexError as error:
-            logger.warning("The index that was there is replaced: %s", error)
-    chosen = name if name != present else f"{name}-2"
-    shutil.rmtree(root / chosen, ignore_errors=True)
-    return chosen
-
-
-def _is_current(root: Path, inputs: str) -> bool:
-    if not (root / MANIFEST).is_file():
-        return False
-    try:
-        manifest = read_manifest(root)
-        if manifest.inputs != inputs:
-            return False
-        check_files(root, manifest)
-    except RowIndexError as error:
-        logger.warning("The index that was there is built again: %s", error)
-        return False
-    return True
-
-
-def _check_target(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise RowIndexError(f"{root} is a file; give the index a folder of its own.")
-    if root.is_dir() and not (root / MANIFEST).is_file():
-        strange = sorted(entry.name for entry in root.iterdir() if not _GENERATION.fullmatch(entry.name))
-        if strange:
-            raise RowIndexError(
-                f"{root} holds `{strange[0]}` and no index; give the index a folder of its own, or empty this one."
-            )
 
 
 def _lock_file(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Text to vectors: a one-method protocol, its two implementations, and what an encoder is, byte for byte."""
+"""Text to vectors: a one-method protocol, its default, and what an encoder is, byte for byte."""
 
 import hashlib
 import json
@@ -46,17 +46,17 @@ class SentenceTransformerEncoder:
     def __init__(self, spec: str | None = None) -> None:
         require("sentence_transformers", what="A sentence-transformers encoder", extra="encoders")
         self.name = spec or DEFAULT_MODEL
-        self.folder = _model_folder(self.name)
+        self.folder = model_folder(self.name)
 
     @property
     def identity(self) -> str:
         """Digest of weights, tokenizer, pooling and runtime."""
-        return _digest(["sentence-transformers", model_fingerprint(self.folder)])
+        return digest_of(["sentence-transformers", model_fingerprint(self.folder)])
 
     @cached_property
     def languages(self) -> tuple[str, ...] | None:
         """The languages that the model's card names; None when it names none."""
-        return _card_languages(self.folder)
+        return card_languages(self.folder)
 
     @cached_property
     def dimension(self) -> int:
@@ -87,57 +87,6 @@ class SentenceTransformerEncoder:
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
 
 
-class StaticEncoder:
-    """A model2vec model: the mean of its tokens' vectors. 60 to 100 times as fast as MiniLM, clearly less exact."""
-
-    def __init__(self, spec: str) -> None:
-        require("tokenizers", what="A static encoder", extra="encoders")
-        from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
-
-        self.name = spec if spec.startswith(STATIC_PREFIX) else STATIC_PREFIX + spec
-        self.folder = _model_folder(self.name.removeprefix(STATIC_PREFIX))
-        root = _static_root(Path(self.folder))
-        tensors = load_file(root / "model.safetensors")
-        table = tensors.get("embeddings", tensors.get("embedding.weight"))
-        if table is None or not (root / "tokenizer.json").is_file():
-            raise RowIndexError(
-                f"{self.folder} is no static model: expected `embeddings` in model.safetensors and a tokenizer.json, "
-                "as model2vec writes them."
-            )
-        self._table = table.astype(np.float32)
-        self._weights = tensors.get("weights")
-        self._mapping = tensors.get("mapping")
-        self._tokenizer = Tokenizer.from_file(str(root / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(512)
-        self._unknown = {self._tokenizer.token_to_id(token) for token in ("[UNK]", "<unk>")} - {None}
-        self.dimension = int(self._table.shape[1])
-
-    @property
-    def identity(self) -> str:
-        """Digest of weights, tokenizer and runtime."""
-        return _digest(["static", model_fingerprint(self.folder)])
-
-    @cached_property
-    def languages(self) -> tuple[str, ...] | None:
-        """The languages that the model's card names; None when it names none."""
-        return _card_languages(self.folder)
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors; a text without a known token gets the same even vector as any other such text."""
-        vectors = np.full((len(texts), self.dimension), self.dimension**-0.5, dtype=np.float32)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts), add_special_tokens=False)):
-            ids = np.array([token for token in encoding.ids if token not in self._unknown], dtype=np.int64)
-            rows = ids if self._mapping is None else self._mapping[ids]
-            weights = np.ones(len(ids)) if self._weights is None else self._weights[ids]
-            mean = (self._table[rows] * weights[:, None]).sum(axis=0)
-            length = float(np.linalg.norm(mean))
-            if length > 0:
-                vectors[row] = mean / length
-        return vectors
-
-
 def load_encoder(spec: str | Encoder | None = None) -> Encoder:
     """Return an encoder.
 
@@ -151,6 +100,8 @@ def load_encoder(spec: str | Encoder | None = None) -> Encoder:
     """
     if spec is None or isinstance(spec, str):
         if spec is not None and spec.startswith(STATIC_PREFIX):
+            from rebase_hf.index.static_encoder import StaticEncoder
+
             return StaticEncoder(spec)
         return SentenceTransformerEncoder(spec)
     missing = [name for name in ("name", "dimension", "encode") if not hasattr(spec, name)]
@@ -172,7 +123,7 @@ def encoder_identity(encoder: Encoder) -> str:
         return identity
     probes = np.round(np.asarray(encoder.encode(list(PROBES)), dtype=np.float64), 3) + 0.0
     kind = type(encoder)
-    return _digest([kind.__module__, kind.__qualname__, encoder.dimension, probes.tolist()])
+    return digest_of([kind.__module__, kind.__qualname__, encoder.dimension, probes.tolist()])
 
 
 def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Vectors:
@@ -216,7 +167,12 @@ def language_warning(encoder: Encoder, language: str) -> str | None:
     )
 
 
-def _model_folder(spec: str) -> str:
+def model_folder(spec: str) -> str:
+    """Return the folder of a model, fetched from the Hub where it is not here.
+
+    Raises:
+        RowIndexError: There is no such model.
+    """
     found = find_embedding_model(spec)
     if Path(found).is_dir():
         return found
@@ -232,13 +188,8 @@ def _model_folder(spec: str) -> str:
         ) from error
 
 
-def _static_root(folder: Path) -> Path:
-    """Return where the table lies: model2vec puts it on top, sentence-transformers in its module's folder."""
-    nested = sorted(folder.glob("*StaticEmbedding/model.safetensors"))
-    return nested[0].parent if nested and not (folder / "model.safetensors").is_file() else folder
-
-
-def _card_languages(folder: str) -> tuple[str, ...] | None:
+def card_languages(folder: str) -> tuple[str, ...] | None:
+    """Return the languages that a model's card names; None when it names none."""
     from rebase_hf.index.source_cards import read_card
 
     card = Path(folder) / "README.md"
@@ -250,5 +201,6 @@ def _card_languages(folder: str) -> tuple[str, ...] | None:
         return None
 
 
-def _digest(parts: Sequence[Any]) -> str:
+def digest_of(parts: Sequence[Any]) -> str:
+    """Return the sha256 of a list that JSON can hold."""
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()

@@ -7,21 +7,27 @@ are the answers of many question-answering datasets, and what a yes/no task look
 """
 
 import re
+from collections import Counter
 
 MIN_CHARS = 3
 MAX_TOKEN_CHARS = 400  # no id is longer; lists of tags may be, and are judged piece by piece
 JUNK_COLUMN_SHARE = 0.9
+MAX_PATTERNS = 20  # a column of ids has one or a few
 
 _WORDS = frozenset({"true", "false", "none", "null", "nan", "n/a", "unknown", "undefined"})
 _ANSWERS = frozenset({"yes", "no"})
+_DIGITS = re.compile(r"\d+")
+_BLANK = re.compile(r"\s")
 _SEPARATORS = re.compile(r"[\s,;|\[\](){}'\"]+")
 _NUMBER = re.compile(
     r"[+-]?(?:[$€£¥]\s?)?[+-]?(?:\d[\d,.'_]*|\.\d+)(?:e[+-]?\d+)?\s?(?:%|[$€£¥]|(?:usd|eur|gbp)\b)?", re.I
 )
 _DATE = re.compile(
-    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2}|\s?(?:UTC|GMT))?)?"
 )
-_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m|\d+/\d+", re.I)  # and fractions
+_TIME = re.compile(
+    r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m|\d+\s?[-–/]\s?\d+", re.I
+)  # and fractions, scores
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _NAMED_DATE = re.compile(
     rf"(?:\d{{1,2}}\s+{_MONTHS}|{_MONTHS}\s+\d{{1,2}})(?:,?\s+\d{{2,4}})?|{_MONTHS}\s+\d{{4}}", re.I
@@ -67,11 +73,35 @@ def _is_token(text: str) -> bool:
     return len(text) <= MAX_TOKEN_CHARS and (text.lower() in _WORDS or any(shape.fullmatch(text) for shape in _SHAPES))
 
 
-def junk_columns(cells: dict[str, int], junk: dict[str, int]) -> frozenset[str]:
-    """Return the columns that compete nowhere: at least 90 % of their cells are junk.
+class ColumnJudge:
+    """Decides which columns of a source compete nowhere, from cells shown one by one.
 
-    Args:
-        cells: Cells counted by column.
-        junk: Junk cells counted by column.
+    A column is out when at least 90 % of its cells are junk, or codes cut to a few patterns: `seed_task_78` alone may
+    be a title, a column of nothing but `seed_task_#` is an id.
     """
-    return frozenset(name for name, count in cells.items() if junk.get(name, 0) >= JUNK_COLUMN_SHARE * count)
+
+    def __init__(self) -> None:
+        self._cells: Counter[str] = Counter()
+        self._junk: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
+        self._patterns: dict[str, set[str]] = {}
+
+    def see(self, column: str, text: str, *, junk: bool) -> None:
+        """Take one cell."""
+        self._cells[column] += 1
+        if junk:
+            self._junk[column] += 1
+        elif len(text) <= MAX_TOKEN_CHARS and _DIGITS.search(text) and not _BLANK.search(text):
+            self._codes[column] += 1
+            patterns = self._patterns.setdefault(column, set())
+            if len(patterns) < MAX_PATTERNS:
+                patterns.add(_DIGITS.sub("#", text))
+
+    def junk_columns(self) -> frozenset[str]:
+        """Return the columns that compete nowhere."""
+        return frozenset(name for name, count in self._cells.items() if self._is_junk(name, count))
+
+    def _is_junk(self, column: str, count: int) -> bool:
+        patterns = len(self._patterns.get(column, ()))
+        coded = self._codes[column] if patterns < MAX_PATTERNS and 10 * patterns <= self._codes[column] else 0
+        return self._junk[column] + coded >= JUNK_COLUMN_SHARE * count

@@ -11,10 +11,12 @@ import numpy as np
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index import manifest as manifests
-from rebase_hf.index.building import BuildSettings, build_index
+from rebase_hf.index.building import build_index
 from rebase_hf.index.cell_scores import best_cells, nearest_rows
 from rebase_hf.index.durable import read_array
 from rebase_hf.index.encoders import Encoder, encode_texts, encoder_identity, load_encoder
+from rebase_hf.index.generations import BuildSettings
+from rebase_hf.index.index_info import describe
 from rebase_hf.index.junk import is_junk
 from rebase_hf.index.licenses import DEFAULT_LICENSES
 from rebase_hf.index.manifest import Manifest, check_files, read_manifest
@@ -279,7 +281,13 @@ class RowIndex:
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds, ready to be printed or written as JSON."""
-        return describe(self, self._manifest)
+        return describe(
+            self._manifest,
+            self.sources,
+            self.skipped,
+            path=self.path,
+            approximate=self.approximate,
+        )
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | bool | None = None) -> str:
         """Put the index into a Hub dataset repo, with a card, in one commit; return the commit's address.
@@ -293,29 +301,6 @@ class RowIndex:
 
 def _reopen(path: str, encoder: str | Encoder | None, exact_below: int | None) -> RowIndex:
     return RowIndex.open(path, encoder=encoder, exact_below=exact_below)
-
-
-def describe(index: RowIndex, manifest: Manifest) -> dict[str, Any]:
-    """Return what `RowIndex.info` returns."""
-    from dataclasses import asdict
-
-    licenses: dict[str, int] = {}
-    for source in index.sources:
-        licenses[source.license or "unknown"] = licenses.get(source.license or "unknown", 0) + source.rows
-    return {
-        "path": str(index.path),
-        "fingerprint": index.fingerprint,
-        "format_version": manifests.VERSION,
-        "encoder": dict(manifest.encoder),
-        **manifest.counts,
-        "approximate": index.approximate,
-        "bytes": sum(int(about["size"]) for about in manifest.files.values()),
-        "licenses": dict(sorted(licenses.items())),
-        "languages": sorted({language for source in index.sources for language in source.language}),
-        "parameters": dict(manifest.parameters),
-        "sources": [asdict(source) for source in index.sources],
-        "skipped": [asdict(skip) for skip in index.skipped],
-    }
 
 
 def _verified(path: Path) -> Manifest:

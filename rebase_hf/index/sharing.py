@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RowIndexError
+from rebase_hf.index.index_info import index_card
 from rebase_hf.index.manifest import MANIFEST, Manifest
 
 CARD = "README.md"
@@ -70,41 +71,3 @@ def upload_index(
             "Check the name and that the token may write there."
         ) from error
     return str(commit.commit_url)
-
-
-def index_card(info: Mapping[str, Any], repo_id: str) -> str:
-    """Return the README of an index's repo: what it holds, under which licences, made how."""
-    licenses = sorted({name for held in info["licenses"] for name in held.split(", ")} - {"unknown"})
-    head = ["---", "license:", *(f"- {name}" for name in licenses or ["unknown"])]
-    if info["languages"]:
-        head += ["language:", *(f"- {name!r}".replace("'", '"') for name in info["languages"])]
-    head += ["tags:", "- rebase-hf", "- row-index", "viewer: false", "---", ""]
-    encoder = info["encoder"]
-    rows = [
-        f"| {source['dataset']} | {source['config'] or ''} | {source['split']} | {source['license'] or 'unknown'} "
-        f"| {source['rows']} | `{(source['revision'] or '')[:12]}` |"
-        for source in info["sources"]
-    ]
-    body = [
-        f"# {repo_id.split('/')[-1]}",
-        "",
-        f"A [rebase-hf](https://pypi.org/project/rebase-hf) row index: {info['rows']} rows of {len(rows)} datasets, "
-        f"{info['vectors']} distinct texts embedded with `{encoder['name']}` ({encoder['dimension']} dimensions).",
-        "The rows keep the licences of their datasets, listed below.",
-        "",
-        "```python",
-        "from rebase_hf import RowIndex",
-        "",
-        f'index = RowIndex.open("{repo_id}")',
-        'index.search("a text", k=5)',
-        "```",
-        "",
-        "| dataset | config | split | licence | rows | revision |",
-        "|---|---|---|---|---|---|",
-        *rows,
-        "",
-        f"At most {info['parameters']['max_rows_per_source']} rows a dataset, spread evenly over its split. "
-        f"Fingerprint `{info['fingerprint']}`.",
-        "",
-    ]
-    return "\n".join(head + body)

@@ -115,7 +115,7 @@ class Source:
         features, start, taken = self.data.features, 0, 0
         for table in _tables(self.data):
             picks = list(range(-start % stride, table.num_rows, stride))[: limit - taken]
-            for pick, record in zip(picks, table.take(picks).to_pylist(), strict=True):
+            for pick, record in zip(picks, _records(table, picks), strict=True):
                 yield start + pick, row_cells(record, features)
             start += table.num_rows
             taken += len(picks)
@@ -226,7 +226,7 @@ def reading_errors() -> tuple[type[Exception], ...]:
     # The client's own transport errors are no OSError; hub 1.x is built on httpx, 2.x on httpx2.
     transport = HfHubHTTPError.__bases__[0]
     named = (OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, EOFError)
-    return (*named, ImportError, pyarrow.ArrowException, yaml.YAMLError, DatasetsError, transport)
+    return (*named, OverflowError, ImportError, pyarrow.ArrowException, yaml.YAMLError, DatasetsError, transport)
 
 
 def _tables(data: "Dataset | IterableDataset") -> Iterator[Any]:
@@ -235,6 +235,14 @@ def _tables(data: "Dataset | IterableDataset") -> Iterator[Any]:
         yield from data.with_format("arrow").iter(batch_size=READ_BATCH)
     except reading_errors() as error:
         raise SourceUnusable("unreadable", one_line(error)) from error
+
+
+def _records(table: Any, picks: list[int]) -> list[dict[str, Any]]:
+    try:
+        records: list[dict[str, Any]] = table.take(picks).to_pylist()
+    except reading_errors() as error:  # a timestamp beyond the year 9999, for one
+        raise SourceUnusable("unreadable", one_line(error)) from error
+    return records
 
 
 def one_line(error: BaseException) -> str:

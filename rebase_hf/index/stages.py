@@ -19,7 +19,7 @@ import numpy as np
 from rebase_hf.index import rows_store
 from rebase_hf.index.durable import sync_file, sync_folder, write_array, write_bytes
 from rebase_hf.index.encoders import Encoder, encode_texts
-from rebase_hf.index.junk import is_junk, junk_columns
+from rebase_hf.index.junk import ColumnJudge, is_junk
 from rebase_hf.index.rows_store import BlobWriter
 from rebase_hf.index.sources import IndexedSource, Source, SourceUnusable
 
@@ -86,6 +86,7 @@ class StageWriter:
         self._vectors = (folder / NEW_VECTORS).open("wb")
         self._numbers, self._cell_starts, self._cell_columns = array("q"), array("q", [0]), array("i")
         self._junk = bytearray()
+        self._judge = ColumnJudge()
         self._digests = bytearray()
         self._new: dict[Digest, None] = {}
         self._waiting: list[str] = []
@@ -97,7 +98,9 @@ class StageWriter:
         self._numbers.append(row)
         for name, text in cells.items():
             self._cell_columns.append(self.columns.setdefault(name, len(self.columns)))
-            self._junk.append(is_junk(text))
+            junk = is_junk(text)
+            self._junk.append(junk)
+            self._judge.see(name, text, junk=junk)
             embedded = text[:EMBEDDED_CHARS]
             digest = text_digest(embedded)
             self._digests += digest
@@ -120,10 +123,7 @@ class StageWriter:
             raise SourceUnusable(
                 "no_text_columns", f"{', '.join(names) or 'its rows'} hold only numbers, ids or nothing"
             )
-        cells = np.bincount(columns, minlength=len(names)).tolist()
-        junk_cells = np.bincount(columns[junk], minlength=len(names)).tolist()
-        mute = junk_columns(dict(zip(names, cells, strict=True)), dict(zip(names, junk_cells, strict=True)))
-        junk |= np.isin(columns, [self.columns[name] for name in sorted(mute)])
+        junk |= np.isin(columns, [self.columns[name] for name in sorted(self._judge.junk_columns())])
         self._encode()
         self._vectors.close()
         sync_file(self._folder / NEW_VECTORS)

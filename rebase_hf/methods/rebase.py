@@ -184,7 +184,7 @@ def _overlap(row: RetrievedRow, guard: EvaluationGuard, similarity: float) -> st
 def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> int:
     if options.max_per_source is not None:
         return options.max_per_source
-    return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, len(index.sources))))
+    return max(20, ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, len(index.sources))))
 
 
 def _family(task: Task, index: RowIndex) -> frozenset[int]:

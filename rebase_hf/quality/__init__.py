@@ -1,1 +1,1 @@
-"""quality."""
+"""What may pass: checks of answers, duplicates, contamination, and the gate that decides by them."""

@@ -34,20 +34,23 @@ def answer_not_in_input(task: Task, fields: Fields, rationale: str | None) -> Re
     return ("answer_not_in_input", f"`{fields[task.output]}` stands in none of {', '.join(task.inputs)}")
 
 
-def rationale_without_answer(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
+def rationale_without_reasoning(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
     """Refuse an answer whose rationale is nothing but the output again."""
     if rationale is not None and rationale.strip() == fields[task.output].strip():
         return ("rationale_without_reasoning", "the rationale only repeats the output")
     return None
 
 
-ANSWER_CHECKS: tuple[Check, ...] = (empty_field, label_not_in_task, answer_not_in_input, rationale_without_answer)
+ANSWER_CHECKS: tuple[Check, ...] = (empty_field, label_not_in_task, answer_not_in_input, rationale_without_reasoning)
 
 
 def settle_label(task: Task, label: str) -> str:
-    """Return the task's own spelling of a label that differs in case, blanks or quotes only."""
+    """Return the task's own spelling of a label that differs in case, blanks, quotes or a stop only."""
     if label in task.labels:
         return label
-    plain = label.strip().strip("\"'`.").strip().casefold()
-    same = [known for known in task.labels if known.casefold() == plain]
+    same = [known for known in task.labels if _plain(known) == _plain(label)]
     return same[0] if len(same) == 1 else label
+
+
+def _plain(label: str) -> str:
+    return label.strip().strip("\"'`.").strip().casefold()

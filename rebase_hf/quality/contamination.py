@@ -1,12 +1,10 @@
 """Keep the evaluation set out of training: by the name of a source, by the words of a text, by similarity."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rebase_hf.quality.duplicates import normalise, words
+from rebase_hf.quality.duplicates import normalise, tokens, words
 from rebase_hf.task import Task
 
 # The n-gram length of GPT-3's and PaLM's contamination checks; shorter evaluation texts count as a whole.
@@ -14,10 +12,15 @@ NGRAM = 13
 # A whole text this short ("yes", "what time is it") says nothing about where it comes from.
 MIN_CHARS = 20
 SIMILAR = 0.95
+# What this share of the evaluation set has in common with an example of the task is its form, not what it says.
+FORM_SHARE = 0.5
 # What a dataset's name ends in for a language or a version: no part of the family's name.
 _SUFFIXES = frozenset(
     ("en", "de", "fr", "es", "it", "pt", "nl", "da", "sv", "pl", "ru", "zh", "ja", "ko", "ar", "hi", "tr", "v", "r")
 )
+# Names of configurations that say nothing about what is in them.
+_ANY_CONFIG = frozenset(("default", "plain_text", "main", "all", "full", "raw", "standard", "train"))
+_VOWELS = "aeiouy"
 
 
 class EvaluationGuard:
@@ -25,20 +28,22 @@ class EvaluationGuard:
 
     A text overlaps when it shares 13 words in a row with an evaluation input, or holds a shorter evaluation input
     whole. Where an evaluation row has several inputs, each of at least 20 characters is guarded, and their
-    combination. Case, punctuation and blanks do not count.
+    combination; for a generation task the outputs are too. Case, punctuation and blanks do not count, nor does what
+    half of the evaluation set and an example of the task have in common (`Find a movie similar to ...`).
+
+    Attributes:
+        texts: What is guarded, each text once.
     """
 
-    def __init__(self, task: Task, rows: Sequence[dict[str, str]]) -> None:
-        texts = [task.input_text(row) for row in rows]
-        if len(task.inputs) > 1:
-            texts += [row[name] for row in rows for name in task.inputs]
-        if task.kind == "generation":
-            texts += [row[task.output] for row in rows]
-        self.texts = tuple(dict.fromkeys(text for text in texts if len(normalise(text)) >= MIN_CHARS))
-        self._grams: dict[int, set[tuple[str, ...]]] = {}
-        for text in self.texts:
-            for gram in _grams(words(text), NGRAM):
-                self._grams.setdefault(len(gram), set()).add(gram)
+    def __init__(self, task: Task, rows: Sequence[Mapping[str, str]]) -> None:
+        texts_of_rows = [list(dict.fromkeys(_guarded(task, row))) for row in rows]
+        form = _Form(task, texts_of_rows)
+        texts = dict.fromkeys(text for texts in texts_of_rows for text in texts)
+        self.texts = tuple(
+            text for text in texts if len(plain := normalise(text)) >= MIN_CHARS and plain not in form.texts
+        )
+        self._grams = {gram for text in self.texts for gram in _ngrams(words(text))} - form.grams
+        self._short = _Phrases(short for text in self.texts if len(short := tokens(text)) < NGRAM)
         self._whole = {normalise(task.input_text(row)) for row in rows}
 
     def __bool__(self) -> bool:
@@ -46,67 +51,123 @@ class EvaluationGuard:
 
     def overlap(self, text: str) -> str | None:
         """Return the words that a text shares with the evaluation set, or None."""
-        tokens = words(text)
-        for size, grams in self._grams.items():
-            for i in range(len(tokens) - size + 1):
-                gram = tuple(tokens[i : i + size])
-                if gram in grams:
+        if self._grams:
+            for gram in _ngrams(words(text)):
+                if gram in self._grams:
                     return " ".join(gram)
-        return None
+        return self._short.found_in(tokens(text)) if self._short else None
 
     def equals(self, text: str) -> bool:
         """Return whether a text is, normalised, a whole evaluation input, however short."""
         return normalise(text) in self._whole
 
 
-def similar(vectors: NDArray[np.float32], guarded: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return for each vector its highest cosine with a guarded one; -1 where nothing is guarded."""
-    if not len(guarded) or not len(vectors):
-        return np.full(len(vectors), -1.0, dtype=np.float32)
-    highest: NDArray[np.float32] = (vectors @ guarded.T).max(axis=1)
-    return highest
+def _guarded(task: Task, row: Mapping[str, str]) -> Iterator[str]:
+    yield task.input_text(row)
+    if len(task.inputs) > 1:
+        yield from (row[name] for name in task.inputs)
+    if task.kind == "generation":
+        yield row[task.output]
 
 
-def _grams(tokens: list[str], size: int) -> Iterable[tuple[str, ...]]:
-    if len(tokens) <= size:
-        return [tuple(tokens)]
-    return (tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
+class _Form:
+    """What at least half of the evaluation rows have in common with an example of the task.
+
+    Attributes:
+        texts: Whole texts, normalised.
+        grams: Runs of 13 words.
+    """
+
+    def __init__(self, task: Task, texts_of_rows: Sequence[Sequence[str]]) -> None:
+        known = [text for example in task.examples for text in _guarded(task, example)]
+        texts, grams = {normalise(text) for text in known}, {gram for text in known for gram in _ngrams(words(text))}
+        rows_with: Counter[str | tuple[str, ...]] = Counter()
+        for row in texts_of_rows:
+            rows_with.update({plain for text in row if (plain := normalise(text)) in texts})
+            rows_with.update({gram for text in row for gram in _ngrams(words(text)) if gram in grams})
+        enough = max(2.0, FORM_SHARE * len(texts_of_rows))
+        shared = {part for part, count in rows_with.items() if count >= enough}
+        self.texts = shared & texts
+        self.grams = shared & grams
+
+
+class _Phrases:
+    """Short runs of tokens, all looked for in one pass over a text."""
+
+    def __init__(self, phrases: Iterable[list[str]]) -> None:
+        self._by_start: dict[str, set[tuple[str, ...]]] = {}
+        for phrase in phrases:
+            self._by_start.setdefault(phrase[0], set()).add(tuple(phrase))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_start)
+
+    def found_in(self, text: list[str]) -> str | None:
+        for i, token in enumerate(text):
+            for phrase in sorted(self._by_start.get(token, ())):
+                if tuple(text[i : i + len(phrase)]) == phrase:
+                    return " ".join(phrase)
+        return None
+
+
+def _ngrams(words: list[str]) -> Iterator[tuple[str, ...]]:
+    return (tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1))
 
 
 def task_names(task: Task) -> tuple[str, ...]:
     """Return the names under which a task's own dataset may stand in an index."""
-    references = (task.evaluation, task.train)
-    return (task.name, *(r.dataset for r in references if r is not None and r.dataset))
+    references = [r for r in (task.evaluation, task.train) if r is not None and r.dataset]
+    configs = [r.config for r in references if r.config and r.config not in _ANY_CONFIG]
+    return (task.name, *(str(r.dataset) for r in references), *configs)
 
 
-def same_family(dataset: str, names: Iterable[str]) -> bool:
+def same_family(dataset: str, names: Iterable[str], *, config: str | None = None) -> bool:
     """Return whether a dataset's name says that it may be the data that one of `names` comes from.
 
     ReBase bans a source whose address contains the task's name, so that `mnli` lets `multi_nli`, `snli` and `anli`
     through, and `mconala` lets `conala` through. Here a name stands for itself, without a version number, a language
-    or a one-letter prefix, and as an acronym (`multi_nli` is `mnli`), and matches a source's name or a run of words.
+    or the letter before an acronym (`mnli`, `snli`: `nli`; `mconala`: `conala`), and as an acronym (`multi_nli` is
+    `mnli`), and matches a source's name or a run of the words in it. A configuration's name counts as one of the
+    dataset (`glue`, config `mnli`).
     """
     runs = _runs(dataset)
+    if config and config not in _ANY_CONFIG:
+        runs |= _runs(config)
     return any(stem in runs for name in names for stem in _stems(name))
 
 
-def _tokens(name: str) -> list[str]:
-    return re.findall(r"[a-z]+|[0-9]+", name.rsplit("/", 1)[-1].lower())
+def _name_parts(name: str) -> list[str]:
+    """Return the words and numbers of a name without its organisation; `squad_v2` has `squad`, `v` and `2`."""
+    return re.findall(r"[^\W\d_]+|\d+", name.rsplit("/", 1)[-1].lower())
 
 
-def _plain(tokens: list[str]) -> list[str]:
-    kept = [t for i, t in enumerate(tokens) if i == 0 or not (t.isdigit() or t in _SUFFIXES)]
-    return kept or tokens
+def _plain(parts: list[str]) -> list[str]:
+    return [part for i, part in enumerate(parts) if i == 0 or not (part.isdigit() or part in _SUFFIXES)]
 
 
 def _stems(name: str) -> set[str]:
-    stems = set()
-    for tokens in (_tokens(name), _plain(_tokens(name))):
-        stems |= {"".join(tokens), "".join(t[0] for t in tokens[:-1]) + tokens[-1]}
-    return {s for stem in stems for s in (stem, stem[1:]) if len(s) >= 3 and not s.isdigit()}
+    stems: set[str] = set()
+    for parts in (_name_parts(name), _plain(_name_parts(name))):
+        if parts:
+            stems |= {"".join(parts), "".join(part[0] for part in parts[:-1]) + parts[-1]}
+            stems |= {_without_prefix(parts[0])} if len(parts) == 1 else set()
+    return {stem for stem in stems if len(stem) >= 3 and not stem.isdigit()}
 
 
 def _runs(name: str) -> set[str]:
-    tokens = _tokens(name)
-    runs = {"".join(tokens[i:j]) for i in range(len(tokens)) for j in range(i + 1, len(tokens) + 1)}
-    return runs | {run[1:] for run in runs if len(run) >= 4} | _stems(name)
+    parts = _name_parts(name)
+    runs = {"".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)}
+    return runs | {_without_prefix(part) for part in parts} | _stems(name)
+
+
+def _without_prefix(word: str) -> str:
+    """Return a word without the letter that tells one dataset of a family from another, where it has such a letter.
+
+    That is `m` or `x` (multilingual, cross-lingual) before a consonant, or any letter before two consonants in a word
+    of at most five, which no plain word has: `mconala`, `xcopa`, `snli`, `anli`; not `emotion`, `tone` or `spam`.
+    """
+    if len(word) < 4 or word[1] in _VOWELS:
+        return word
+    if word[0] in "mx" or (len(word) <= 5 and word[2] not in _VOWELS):
+        return word[1:]
+    return word

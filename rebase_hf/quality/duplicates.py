@@ -1,7 +1,9 @@
 """Texts that say the same: exactly after normalising, or nearly, by the words they share."""
 
+import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from rensa import RMinHash, RMinHashLSH
 
@@ -10,28 +12,53 @@ PERMUTATIONS = 128
 BANDS = 32
 SHINGLE = 3
 NEAR = 0.6
+# Longer texts are compared by their beginning: a column of whole books must not fill the memory.
+MAX_SHINGLES = 2000
 
-_WORDS = re.compile(r"\w+")
-# Beside words, what changes the meaning of a formula: `3 + 4` and `3 * 4` are not the same text.
-_WORDS_AND_SYMBOLS = re.compile(r"\w+|[+*/=<>^%&|~]|-(?=\s*\d)")
+# Scripts that put no blanks between words (Japanese, Chinese, Thai, Lao, Burmese, Khmer): a character is a token.
+_UNSPACED = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
+)
+_WORD = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+# Signs that change what a text says: those before a number or a bracket (`3 + 4`), between single letters (`a*b`), and
+# those that stand alone like words (`x - y`, `[ { ( ) }`). Commas, stops, quotes and dashes do not.
+_SIGN = (
+    r"[+*/=<>^%&|~×÷−-](?=\s*[\d(])|(?<=\b\w)[+*/=<>^%&|~×÷](?=\w\b)"
+    r"|(?<!\S)[^\w\s.,;:!?'\"`´‘’“”„«»…–—•·#](?!\S)"
+)
+_WORDS = re.compile(_WORD)
+_TOKENS = re.compile(f"{_WORD}|{_SIGN}")
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words without case or punctuation, in one Unicode form."""
+    """Return a text's words without case, punctuation or signs, in one Unicode form."""
     return _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def tokens(text: str) -> list[str]:
+    """Return a text's words, and the signs that change what it says: `3 + 4` is not `3 * 4`."""
+    return _TOKENS.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def normalise(text: str) -> str:
     """Return a text with case, punctuation and blanks made equal."""
-    return " ".join(words(text))
+    return " ".join(tokens(text))
 
 
 def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
-    """Return the runs of `size` words or symbols in a text; a shorter text is its own and only shingle."""
-    tokens = _tokens(text)
-    if len(tokens) < size:
-        return frozenset([" ".join(tokens)])
-    return frozenset(" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
+    """Return the runs of `size` words or signs in a text; a shorter text is its own and only shingle."""
+    return _shingles(tokens(text), size)
+
+
+def shared_shingles(texts: Iterable[str]) -> frozenset[str]:
+    """Return the shingles that all of several different texts have: their form, not what each says.
+
+    Without them, tasks whose inputs all begin with the same long sentence would find every two of them near
+    duplicates. A single text has no form that could be told from what it says.
+    """
+    sets = list({shingles(text) for text in texts})
+    return frozenset.intersection(*sets) if len(sets) > 1 else frozenset()
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
@@ -39,8 +66,11 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
-def _tokens(text: str) -> list[str]:
-    return _WORDS_AND_SYMBOLS.findall(unicodedata.normalize("NFKC", text).casefold())
+def _shingles(tokens: list[str], size: int = SHINGLE) -> frozenset[str]:
+    if len(tokens) < size:
+        return frozenset([" ".join(tokens)])
+    count = min(len(tokens) - size + 1, MAX_SHINGLES)
+    return frozenset(" ".join(tokens[i : i + size]) for i in range(count))
 
 
 class NearDuplicates:
@@ -51,13 +81,16 @@ class NearDuplicates:
     duplicate: unverified, 11 % of innocent rows went with them.
 
     Args:
-        near: From this similarity on two fields are near duplicates; 1.0 looks for equal texts only.
+        near: From this similarity on two fields are near duplicates; 1.0 looks for equal texts only. Candidates are
+            found for .6 and above; of pairs below that, ever more are missed.
+        form: Shingles that do not count (`shared_shingles`).
     """
 
-    def __init__(self, *, near: float = NEAR, seed: int = 0) -> None:
+    def __init__(self, *, near: float = NEAR, seed: int = 0, form: frozenset[str] = frozenset()) -> None:
         self._near = near
         self._seed = seed
-        self._exact: dict[tuple[str, ...], int] = {}
+        self._form = form
+        self._exact: dict[bytes, int] = {}
         self._seen: list[tuple[frozenset[str], ...]] = []
         self._lsh = RMinHashLSH(threshold=min(near, 0.9), num_perm=PERMUTATIONS, num_bands=BANDS)
 
@@ -66,35 +99,29 @@ class NearDuplicates:
 
     def find(self, *fields: str) -> tuple[int, float] | None:
         """Return the number of the first text added that this one repeats, and how similar they are; else None."""
-        return self._find(self._plain(fields), tuple(shingles(field) for field in fields))
+        return self._look_up(fields, remember=False)
 
     def add(self, *fields: str) -> tuple[int, float] | None:
         """Remember a text, unless it repeats one: then return which, and how similar they are."""
-        plain, grams = self._plain(fields), tuple(shingles(field) for field in fields)
-        if (found := self._find(plain, grams)) is not None:
-            return found
-        self._exact[plain] = len(self._seen)
+        return self._look_up(fields, remember=True)
+
+    def _look_up(self, fields: tuple[str, ...], *, remember: bool) -> tuple[int, float] | None:
+        split = [tokens(field) for field in fields]
+        exact = hashlib.blake2b("\n".join(map(" ".join, split)).encode(), digest_size=16).digest()
+        if exact in self._exact:
+            return self._exact[exact], 1.0
+        grams: tuple[frozenset[str], ...] = ()
         if self._near < 1.0:
-            self._lsh.insert(len(self._seen), self._minhash(grams))
-        self._seen.append(grams)
+            grams = tuple(_shingles(field) - self._form for field in split)
+            minhash = RMinHash(num_perm=PERMUTATIONS, seed=self._seed)
+            minhash.update(sorted(frozenset().union(*grams)))
+            for number in sorted(self._lsh.query(minhash)):
+                similarity = min(jaccard(a, b) for a, b in zip(grams, self._seen[number], strict=True))
+                if similarity >= self._near:
+                    return number, similarity
+            if remember:
+                self._lsh.insert(len(self._seen), minhash)
+        if remember:
+            self._exact[exact] = len(self._seen)
+            self._seen.append(grams)
         return None
-
-    def _find(self, plain: tuple[str, ...], grams: tuple[frozenset[str], ...]) -> tuple[int, float] | None:
-        if plain in self._exact:
-            return self._exact[plain], 1.0
-        if self._near >= 1.0:
-            return None
-        for number in sorted(self._lsh.query(self._minhash(grams))):
-            similarity = min(jaccard(a, b) for a, b in zip(grams, self._seen[number], strict=True))
-            if similarity >= self._near:
-                return number, similarity
-        return None
-
-    def _minhash(self, grams: tuple[frozenset[str], ...]) -> RMinHash:
-        minhash = RMinHash(num_perm=PERMUTATIONS, seed=self._seed)
-        minhash.update(sorted(frozenset().union(*grams)))
-        return minhash
-
-    @staticmethod
-    def _plain(fields: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(" ".join(_tokens(field)) for field in fields)

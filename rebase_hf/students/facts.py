@@ -29,7 +29,7 @@ def training_facts(
         "seed": seed,
         **settings,
         "train_rows": len(rows),
-        "examples": sum(row.source is None for row in rows),
+        "examples": sum(row.is_example for row in rows),
         "sources": dict(sorted(sources.items())),
         "licenses": dict(sorted(licenses.items())),
         "versions": library_versions(),

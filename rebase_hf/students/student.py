@@ -43,14 +43,16 @@ class TrainingRow:
     Attributes:
         fields: The task's fields as text.
         rationale: The reasoning that leads to the output, where there is one.
-        source: The dataset that it was made from; None for the task's own examples.
+        source: The dataset that it was made from, where that is known.
         license: That dataset's licence.
+        is_example: Whether it is one of the task's own examples.
     """
 
     fields: Mapping[str, str]
     rationale: str | None = None
     source: str | None = None
     license: str | None = None
+    is_example: bool = False
 
 
 def training_rows(task: Task, dataset: Any, *, include_examples: bool = True) -> list[TrainingRow]:
@@ -76,7 +78,7 @@ def training_rows(task: Task, dataset: Any, *, include_examples: bool = True) ->
 
 def example_row(task: Task, example: Mapping[str, str]) -> TrainingRow:
     """Return one of the task's own examples as a row to train on."""
-    return TrainingRow({name: example[name] for name in task.fields}, example.get("rationale"))
+    return TrainingRow({name: example[name] for name in task.fields}, example.get("rationale"), is_example=True)
 
 
 def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:

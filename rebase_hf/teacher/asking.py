@@ -189,7 +189,8 @@ def identify(teacher: Teacher | str, task: Task, token: str | None = None) -> Te
         from rebase_hf.teacher.hosted import identify_hosted
 
         return identify_hosted(teacher, token)
-    from rebase_hf.teacher.dialects import last_seen, probe
+    from rebase_hf.teacher.dialects import probe
+    from rebase_hf.teacher.served import last_seen
 
     try:
         return probe(teacher, token=token).identity

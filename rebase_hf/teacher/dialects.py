@@ -13,20 +13,17 @@ Whatever a server promises, answers are validated on our side.
 
 import json
 import logging
-import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable
-from rebase_hf.home import rebase_home
 from rebase_hf.teacher.asking import TeacherIdentity
 from rebase_hf.teacher.faults import one_line
+from rebase_hf.teacher.refusals import name_some, refused_key_message, wrong_model_message
+from rebase_hf.teacher.served import Served, remember
 from rebase_hf.teacher.target import NO_KEY, DialectName, Teacher, find_key, is_loopback, shown
 
 logger = logging.getLogger(__name__)
@@ -35,23 +32,6 @@ PROBE_SECONDS = 5.0
 REFUSED_PATIENCE = 3.0
 UNKNOWN_MODEL = "unknown"
 OWNERS: dict[str, DialectName] = {"vllm": "vllm", "llamacpp": "llama.cpp"}
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What stands at an address.
-
-    Attributes:
-        url: Its address, without credentials.
-        model: What a request names as the model; usually the identity's model.
-        max_concurrency: Most requests that it takes at once, where it says so.
-    """
-
-    identity: TeacherIdentity
-    url: str
-    dialect: DialectName
-    model: str
-    max_concurrency: int | None = None
 
 
 def schema_arguments(dialect: DialectName, schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -97,7 +77,7 @@ def probe(teacher: Teacher, *, url: str | None = None, token: str | None = None)
             except httpx.HTTPError as error:
                 failed = one_line(f"{type(error).__name__}: {error}")
             else:
-                _remember(teacher, served)
+                remember(teacher, served)
                 return served
             if time.monotonic() >= until:
                 break
@@ -206,7 +186,7 @@ class _Probe:
             return asked
         if len(names) > 1:
             raise TeacherRefused(
-                f"The teacher at {self.url} serves {len(names)} models, {_some(names)}; expected one to be chosen. "
+                f"The teacher at {self.url} serves {len(names)} models, {name_some(names)}; expected one of them. "
                 "Name it with --model.",
                 url=self.url,
             )
@@ -229,68 +209,6 @@ def server_root(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def wrong_model_message(url: str, asked: str, models: list[str]) -> str:
-    """Return the line for a model that is not served."""
-    serves = f"it serves {_some(models)}" if models else "it does not say which models it serves"
-    return f"The teacher at {url} does not serve the model `{asked}`; {serves}. Name one that it serves with --model."
-
-
-def refused_key_message(url: str, status: int) -> str:
-    """Return the line for a key that is missing or wrong."""
-    return (
-        f"The teacher at {url} answered {status}: its key is missing or wrong. Put the key in an environment variable "
-        "and name that: --api-key-env VAR."
-    )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"`{name}`" for name in names[:5]) + more
-
-
 def _models(listed: Any) -> list[dict[str, Any]]:
     data = listed.get("data") if isinstance(listed, dict) else None
     return [m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)] if isinstance(data, list) else []
-
-
-def _seen_path() -> Path:
-    return rebase_home() / "endpoints.json"
-
-
-def _seen_key(teacher: Teacher) -> str:
-    return " ".join(filter(None, (shown(teacher.target), teacher.model, teacher.dialect)))
-
-
-def _read_seen() -> dict[str, Any]:
-    try:
-        seen = json.loads(_seen_path().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        logger.warning("Could not read %s (%s); which models were seen where is forgotten.", _seen_path(), error)
-        return {}
-    return seen if isinstance(seen, dict) else {}
-
-
-def last_seen(teacher: Teacher) -> Served | None:
-    """Return what stood at a teacher's address when it last answered, or None."""
-    entry = _read_seen().get(_seen_key(teacher))
-    if entry is None:
-        return None
-    return Served(**{**entry, "identity": TeacherIdentity(**entry["identity"])})
-
-
-def _remember(teacher: Teacher, served: Served) -> None:
-    seen = _read_seen()
-    entry = asdict(served)
-    if seen.get(_seen_key(teacher)) == entry:
-        return
-    seen[_seen_key(teacher)] = entry
-    path = _seen_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(seen, file, indent=1)
-        os.replace(file.name, path)
-    except OSError as error:
-        logger.warning("Could not note in %s which model was seen where: %s.", path, error)

@@ -5,12 +5,10 @@ ask ─► journal ─(not there)─► slot ─► request ─► fault table: 
 
 import asyncio
 import copy
-import json
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from rebase_hf.errors import RebaseError, TeacherRefused, TeacherUnavailable
@@ -20,24 +18,19 @@ from rebase_hf.teacher.asking import (
     TeacherIdentity,
     Unanswered,
     Usage,
-    clean_text,
     content_key,
     merge_sampling,
     request_content,
 )
-from rebase_hf.teacher.dialects import (
-    Served,
-    last_seen,
-    probe,
-    refused_key_message,
-    schema_arguments,
-    wrong_model_message,
-)
-from rebase_hf.teacher.faults import REFUSED_KEY, WRONG_MODEL, Incident, classify, one_line
+from rebase_hf.teacher.dialects import probe
+from rebase_hf.teacher.faults import Incident
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
+from rebase_hf.teacher.one_request import Reply, describe_cut, send_once
 from rebase_hf.teacher.pacing import Pacing
-from rebase_hf.teacher.target import NO_KEY, Teacher, find_key
-from rebase_hf.teacher.transport import REQUEST_ERRORS, TeacherClient
+from rebase_hf.teacher.refusals import refusal
+from rebase_hf.teacher.served import Served, last_seen
+from rebase_hf.teacher.target import Teacher, find_key
+from rebase_hf.teacher.transport import TeacherClient
 
 logger = logging.getLogger(__name__)
 
@@ -45,25 +38,6 @@ DEFAULT_CONCURRENCY = 256
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 20.0
 BUSY_PAUSE = 1.0  # between two probes of a server that is starting
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-    def is_truncated(self, schema: Any) -> bool:
-        """Whether it was cut at the token limit; JSON that is whole was not, whatever the server says."""
-        if self.finish_reason != "length":
-            return False
-        if schema is None:
-            return True
-        try:
-            return not isinstance(json.loads(self.text), dict)
-        except (ValueError, RecursionError):
-            return True
 
 
 class _Abandoned(Exception):  # noqa: N818 - whoever was asking has been cancelled; another takes over
@@ -184,12 +158,12 @@ class EndpointAsker:
         grown = False
         while True:
             found = await self._send(key, content, max_tokens)
-            if isinstance(found, _Reply):
+            if isinstance(found, Reply):
                 if not found.is_truncated(content["schema"]):
                     return self._completion(key, found)
                 attempts += 1
                 if grown or max_tokens is None:
-                    return Failure(key, "truncated_answer", _ending(found.text, max_tokens), attempts)
+                    return Failure(key, "truncated_answer", describe_cut(found.text, max_tokens), attempts)
                 # Asked once more with twice the room: most answers that are cut only just did not fit.
                 grown, max_tokens = True, 2 * max_tokens
             elif found.fault.action == "wait":
@@ -205,7 +179,7 @@ class EndpointAsker:
                 await self._pause(found, attempts)
             self.usage.retries += 1
 
-    async def _send(self, key: str, content: dict[str, Any], max_tokens: int | None) -> "_Reply | Incident":
+    async def _send(self, key: str, content: dict[str, Any], max_tokens: int | None) -> "Reply | Incident":
         """Send a request once, when there is leave to.
 
         Raises:
@@ -219,11 +193,15 @@ class EndpointAsker:
         try:
             self._may_send()
             self.usage.requests += 1
-            found = await self._request(client, key, content, max_tokens)
-            if isinstance(found, _Reply):
+            found = await send_once(
+                client, self._served, key, content, max_tokens=max_tokens, timeout=self._teacher.timeout
+            )
+            if isinstance(found, Reply):
                 turned_away = False
                 self._count(found)
             else:
+                if found.fault.action in ("quarantine", "abort"):
+                    self._alive_at = time.monotonic()  # it refuses this, so it is there
                 turned_away = None if found.fault.name == "unreachable" else found.fault.action == "wait"
                 if turned_away:
                     # The slot is kept for about a round trip: freed at once, the next row would be turned away too.
@@ -231,37 +209,8 @@ class EndpointAsker:
         finally:
             self._pacing.release(slot, turned_away=turned_away)
         if isinstance(found, Incident) and found.fault.action == "abort":
-            raise self._stop(self._refusal(found))
+            raise self._stop(refusal(found, self._served))
         return found
-
-    async def _request(
-        self, client: TeacherClient, key: str, content: dict[str, Any], max_tokens: int | None
-    ) -> "_Reply | Incident":
-        sampling = content["sampling"]
-        try:
-            async with asyncio.timeout(self._teacher.timeout):
-                answer = await client.chat_completion(
-                    content["messages"],
-                    model=self._served.model,
-                    max_tokens=max_tokens,
-                    temperature=sampling["temperature"],
-                    top_p=sampling["top_p"],
-                    seed=_seed(key, content, self._served.identity.kind),
-                    **schema_arguments(self._served.dialect, content["schema"]),
-                )
-        except REQUEST_ERRORS as error:
-            incident = classify(error)
-        else:
-            return _reply(answer)
-        detail = clean_text(incident.detail)
-        if self._secret != NO_KEY:
-            detail = detail.replace(self._secret, "***")
-        if incident.fault.name == "timeout" and incident.status is None:
-            detail = f"no whole answer within {self._teacher.timeout:g} s"
-        elif incident.fault.action in ("quarantine", "abort"):
-            self._alive_at = time.monotonic()
-        logger.debug("%s: %s", incident.fault.name, detail)
-        return Incident(incident.fault, detail, incident.status, incident.retry_after)
 
     def _may_send(self) -> None:
         """Raise where nothing more may be sent."""
@@ -350,22 +299,7 @@ class EndpointAsker:
         self._stopped = self._stopped or error
         return copy.copy(self._stopped)
 
-    def _refusal(self, incident: Incident) -> TeacherRefused:
-        url, model = self._served.url, self._served.model
-        if incident.fault is REFUSED_KEY:
-            message = refused_key_message(url, incident.status or 401)
-        elif incident.fault is WRONG_MODEL:
-            pinned = incident.detail.partition("pinned to '")[2].partition("'")[0]
-            message = wrong_model_message(url, model, [pinned] if pinned else [])
-            message += "" if pinned else f" It said: {incident.detail}"
-        else:
-            message = (
-                f"The teacher at {url} refused a request for the model `{model}` ({incident.detail}); expected a chat "
-                "completion. Check the address (--teacher), the model (--model), the dialect (Teacher(dialect=))."
-            )
-        return TeacherRefused(message, url=url, status=incident.status)
-
-    def _count(self, reply: _Reply) -> None:
+    def _count(self, reply: Reply) -> None:
         self._alive_at = time.monotonic()
         self._answers += 1
         self.usage.prompt_tokens += reply.prompt_tokens
@@ -373,7 +307,7 @@ class EndpointAsker:
         if (prices := self._teacher.price_per_million) is not None and self.usage.cost is not None:
             self.usage.cost += (reply.prompt_tokens * prices[0] + reply.completion_tokens * prices[1]) / 1_000_000
 
-    def _completion(self, key: str, reply: _Reply) -> Completion:
+    def _completion(self, key: str, reply: Reply) -> Completion:
         return Completion(
             key=key,
             text=reply.text,
@@ -420,35 +354,3 @@ async def _probe_patiently(teacher: Teacher, token: str | None, give_up_after: f
 def _most_in_flight(teacher: Teacher, served: Served) -> int:
     most = served.max_concurrency or DEFAULT_CONCURRENCY
     return most if teacher.max_concurrency is None else min(teacher.max_concurrency, most)
-
-
-def _reply(answer: Any) -> _Reply:
-    choice = answer.choices[0]
-    usage = answer.usage
-    return _Reply(
-        text=clean_text(choice.message.content),
-        finish_reason=str(choice.finish_reason or "stop"),
-        prompt_tokens=_tokens(usage, "prompt_tokens"),
-        completion_tokens=_tokens(usage, "completion_tokens"),
-    )
-
-
-def _tokens(usage: Any, name: str) -> int:
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) and value >= 0 else 0
-
-
-def _seed(key: str, content: dict[str, Any], kind: str) -> int | None:
-    """Return the seed of a request: the method's, one apart for each draw, else one that is the request's own.
-
-    So a server that honours seeds gives the same answer to the same request. A hosted provider is sent only what was
-    asked for: some refuse a seed.
-    """
-    seed = content["sampling"]["seed"]
-    if seed is not None:
-        return int(seed) + int(content["sample"])
-    return int(key[:8], 16) >> 1 if kind in ("endpoint", "local") else None
-
-
-def _ending(text: str, max_tokens: int | None) -> str:
-    return one_line(f"cut at {max_tokens or 'the server limit of'} tokens, ending: ...{text[-160:]}")

@@ -9,6 +9,7 @@ abort       no request will be answered; the run stops
 import email.utils
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,16 +117,16 @@ class Incident:
     retry_after: float | None = None
 
 
-def classify(error: Exception) -> Incident:
-    """Return which fault an exception of a request is."""
+def classify(error: Exception, *, hide: Callable[[str], str] = str) -> Incident:
+    """Return which fault an exception of a request is; `hide` takes out of a text what nobody may see."""
     response = getattr(error, "response", None)
     if response is not None:
-        return classify_response(response.status_code, response.text, response.headers)
+        return classify_response(response.status_code, hide(response.text), response.headers)
     if (name := getattr(error, "fault", None)) is not None:
-        return Incident(BY_ANSWER[name], one_line(str(error)))
+        return Incident(BY_ANSWER[name], one_line(hide(str(error))))
     for kind in type(error).__mro__:
         if fault := BY_EXCEPTION.get(kind.__name__):
-            return Incident(fault, one_line(f"{type(error).__name__}: {error}".removesuffix(": ")))
+            return Incident(fault, one_line(hide(f"{type(error).__name__}: {error}".removesuffix(": "))))
     raise TypeError(f"{type(error).__name__} is no fault of a request.") from error
 
 

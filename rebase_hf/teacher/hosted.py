@@ -5,9 +5,11 @@ from typing import Any
 
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable
 from rebase_hf.teacher.asking import TeacherIdentity
-from rebase_hf.teacher.dialects import Served, probe, refused_key_message
+from rebase_hf.teacher.dialects import probe
 from rebase_hf.teacher.endpoint import EndpointAsker
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.refusals import refused_key_message
+from rebase_hf.teacher.served import Served
 from rebase_hf.teacher.target import NO_KEY, Teacher, find_key
 
 RESUME_SECONDS = 1200

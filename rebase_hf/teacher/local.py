@@ -17,9 +17,9 @@ from rebase_hf.embedding_model import model_fingerprint
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable, require
 from rebase_hf.teacher import watched_serve
 from rebase_hf.teacher.asking import TeacherIdentity
-from rebase_hf.teacher.dialects import Served
 from rebase_hf.teacher.endpoint import EndpointAsker
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.served import Served
 from rebase_hf.teacher.target import NO_KEY, Teacher
 
 logger = logging.getLogger(__name__)

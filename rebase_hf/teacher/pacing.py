@@ -34,9 +34,9 @@ class Pacing:
     with a fixed capacity is not asked for more than it has again and again.
 
     Turned away at random or for want of capacity? Only the latter gets better when less is asked. So a share of
-    refusals that is above the tolerated one by more than chance first takes the limit down, to what was admitted and
-    at most by half. When that did not at least halve the share, the refusals have nothing to do with us: the limit
-    goes back to where it was, and that share is the new normal, which saturation has to exceed.
+    refusals that is above the tolerated one by more than chance first halves the limit. If that at least halves the
+    share, the server was saturated, and the limit becomes what it admitted. If not, the refusals have nothing to do
+    with us: the limit goes back to where it was, and that share is the new normal, which saturation has to exceed.
 
     Args:
         most: The limit is never above this.
@@ -50,7 +50,8 @@ class Pacing:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._saturated = False
         self._normal_share = 0.0
-        self._experiment: tuple[float, float] | None = None  # limit before it was taken down, and the share then
+        self._experiment: tuple[float, float] | None = None  # the limit that was halved, and the share then
+        self._ceiling = 0.0  # the limit at which it was last saturated
         self._probe_every = FIRST_PROBE
         self._calm = 0
         self._told = self._refused = 0  # evidence gathered at this limit
@@ -119,7 +120,7 @@ class Pacing:
         share = self._refused / self._told
         if self._experiment is not None:
             if self._told >= VERDICT_SIZE:
-                self._judge(share)
+                self._judge(*self._experiment, share)
             return
         if self._told >= VERDICT_SIZE and share < self._normal_share / 2:
             self._normal_share = share
@@ -129,30 +130,31 @@ class Pacing:
         elif self._busiest >= int(self.limit):  # a limit that was not reached says nothing about a higher one
             self._grow()
 
-    def _judge(self, share: float) -> None:
-        """Decide, after the limit was taken down, whether that helped."""
-        if self._experiment is None:
-            return
-        before, share_before = self._experiment
+    def _judge(self, before: float, share_before: float, share: float) -> None:
+        """Decide, after the limit was halved, whether that helped."""
         self._experiment = None
-        if share > share_before / 2:
-            self._normal_share = share
-            self._saturated = False
-            self._set_limit(before)
+        if share <= share_before / 2:
+            self._reduce(before, share_before)
         else:
-            self._saturated = True
-            self._probe_every = min(2 * self._probe_every, LONGEST_PROBE)
-            self._set_limit(self.limit)
+            self._normal_share, self._saturated = share, False
+            self._set_limit(before)
 
     def _shrink(self, share: float) -> None:
-        if share <= SURELY_SATURATED:
-            self._experiment = (self.limit, share)
+        # Nobody refuses so many at random, nor again and again at the same limit and not below it.
+        if share > SURELY_SATURATED or (self._saturated and self.limit >= 0.8 * self._ceiling):
+            self._reduce(self.limit, share)
         else:
-            # Nobody refuses so many at random. But a server that refuses all says nothing about its capacity.
-            self._saturated = share < REFUSES_ALL
-        admitted = int(min(self.limit, self._busiest) * (1 - share))
+            self._experiment = (self.limit, share)
+            self._set_limit(self.limit / 2)
+
+    def _reduce(self, limit: float, share: float) -> None:
+        """Go down from a limit at which the server was saturated to what it admitted there."""
+        # A server that refuses all says nothing about its capacity.
+        self._saturated = share < REFUSES_ALL
+        self._ceiling = limit
         self._calm = 0
-        self._set_limit(max(self.limit / 2, float(admitted)))
+        self._probe_every = min(2 * self._probe_every, LONGEST_PROBE)
+        self._set_limit(max(limit / 2, float(int(limit * (1 - share)))))
 
     def _grow(self) -> None:
         self._calm += 1

@@ -1,7 +1,8 @@
 """Render what the teacher is asked and parse what it answers. Pure: text in, text out.
 
 Rows are data. They stand in the prompt as JSON, and what a chat template or a server could take for more than text
-(role tokens, Markdown images that TGI would fetch) is written with JSON escapes: the same text, without its power.
+(role tokens, Markdown images that TGI would fetch, invisible characters) is written with JSON escapes: the same text,
+without its power.
 """
 
 import json
@@ -19,14 +20,20 @@ from rebase_hf.task import Task
 # ReBase's fallback threshold: above this many characters a row is cut to its two best columns (its code, :634-641).
 ROW_CHARS = 4000
 MAX_ANSWER_CHARS = 200_000
-# Role and control tokens of the chat templates in use (ChatML, Llama 2/3, Gemma, Mistral, Phi, DeepSeek), and `![`,
-# which makes TGI's router fetch the address behind it (SYSTEMS 1, security).
+# What opens a role or control token of a chat template (`<|im_start|>`, `</s>`, `<start_of_turn>`, `<image>`, `[INST]`,
+# `<<SYS>>`, full-width bars), and the `![` that makes TGI's router fetch an address (SYSTEMS 1, security). The list of
+# tokens grows with every model, so any `<` that could open one counts; `a < b`, `x <= 3` and `<3` stay as they are.
+# Line separators, direction marks and tag characters are text that a person who reads the prompt does not see.
 _POWERFUL = re.compile(
-    r"<(?=\|)|<(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|system|user|assistant|tool|think|row)\b[^<>]{0,20}>)"
-    r"|<(?=<SYS>>|</?SYS>>)|<(?=｜)|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\])|(?<=!)\[",
-    re.IGNORECASE,
+    r"<(?![\s=\d\\]|$)|<(?=0x)"
+    r"|\[(?=/?(?:[A-Z][A-Z_]+|(?i:inst)|[gs]MASK)\])|(?<=!)\["
+    "|[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
 )
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```(.*?)```", re.DOTALL)
+_THOUGHT_END = "</think>"
+# Objects looked for from the front of a text, and as many from its end: reasoning is full of braces, but not endless.
+_STARTS = 50
+_REPAIR_SHOWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,13 @@ class Unreadable:
 def _templates() -> Environment:
     # Prompts are plain text for a model, not HTML: escaping them would change what the model reads.
     return Environment(  # noqa: S701
-        loader=PackageLoader("rebase_hf.teacher"), undefined=StrictUndefined, keep_trailing_newline=False
+        loader=PackageLoader("rebase_hf.teacher"), undefined=StrictUndefined, auto_reload=False
     )
 
 
 def row_json(row: Mapping[str, str]) -> str:
     """Return a row as JSON whose text can't be taken for anything but text."""
-    text = json.dumps(_well_formed(dict(row)), ensure_ascii=False, indent=None)
-    return _POWERFUL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return _json({_well_formed(name): _well_formed(text) for name, text in row.items()})
 
 
 def answer_keys(task: Task) -> tuple[str, ...]:
@@ -75,30 +81,34 @@ def answer_schema(task: Task) -> dict[str, Any]:
 def shown_cells(row: RetrievedRow, *, row_chars: int = ROW_CHARS, field_chars: int | None = None) -> dict[str, str]:
     """Return the cells of a row that a prompt shows.
 
-    The whole row when it fits `row_chars`, else its best input and output columns, each cut to its share.
+    The whole row when it fits `row_chars`, else its best input and output columns, each cut to its share: the budget is
+    divided evenly, and what a short column leaves over goes to the longer one.
 
     Args:
         row_chars: Character budget of a row as JSON (ReBase: 4000).
         field_chars: Cut every cell to this many characters, as ReBase's code does (250); None cuts only what must be.
     """
     cells = dict(row.source.cells)
+    cuts = dict.fromkeys(cells, field_chars)
     if len(json.dumps(cells, ensure_ascii=False)) > row_chars:
         best = dict.fromkeys(row.columns.get(part, "") for part in ("input", "output"))
         cells = {name: cells[name] for name in best if name in cells} or cells
-        share = max(1, row_chars // len(cells))
-        field_chars = min(field_chars or share, share)
-    if field_chars is None:
-        return cells
-    return {name: text if len(text) <= field_chars else text[:field_chars] + "..." for name, text in cells.items()}
+        left = row_chars
+        for number, name in enumerate(sorted(cells, key=lambda name: len(cells[name]))):
+            share = max(1, left // (len(cells) - number))
+            cuts[name] = min(field_chars or share, share)
+            left -= min(len(cells[name]), share)
+    return {name: _cut(text, cuts[name]) for name, text in cells.items()}
+
+
+def _cut(text: str, chars: int | None) -> str:
+    return text if chars is None or len(text) <= chars else text[:chars] + "..."
 
 
 def transform_messages(task: Task, row: RetrievedRow, *, cells: Mapping[str, str]) -> tuple[Message, ...]:
     """Return the chat that asks for one example of the task made from `cells` of a row."""
-    examples = [
-        json.dumps({name: example[name] for name in answer_keys(task)}, ensure_ascii=False)
-        for example in task.examples
-    ]
-    description = row_json({"": row.source.description or row.source.dataset})[5:-1]
+    examples = [row_json({name: example[name] for name in answer_keys(task)}) for example in task.examples]
+    description = _json(_well_formed(row.source.description or row.source.dataset))
     prompt = (
         _templates()
         .get_template("transform.jinja")
@@ -108,9 +118,13 @@ def transform_messages(task: Task, row: RetrievedRow, *, cells: Mapping[str, str
 
 
 def repair_draft(task: Task, draft: Draft, answer: str, problem: Unreadable) -> Draft:
-    """Return the draft that shows the teacher its unreadable answer and asks once more."""
-    ask = _templates().get_template("repair.jinja").render(detail=problem.detail, keys=answer_keys(task))
-    shown = answer[:2000] or "(nothing)"
+    """Return the draft that shows the teacher its unreadable answer and asks once more.
+
+    The answer may repeat what stands in the row, so it is shown without its power too.
+    """
+    detail = _powerless(_well_formed(problem.detail))
+    ask = _templates().get_template("repair.jinja").render(detail=detail, keys=answer_keys(task))
+    shown = _powerless(_well_formed(answer[:_REPAIR_SHOWS])) or "(nothing)"
     return replace(
         draft, messages=(*draft.messages, Message("assistant", shown), Message("user", ask)), repair=draft.repair + 1
     )
@@ -119,8 +133,8 @@ def repair_draft(task: Task, draft: Draft, answer: str, problem: Unreadable) -> 
 def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
     """Read an answer as the task's fields.
 
-    Prose and code fences around the object are forgiven. Within it, nothing is: exactly the keys asked for, each a
-    text (a lone number or boolean is taken as its text), no duplicate keys, no NaN, no nesting.
+    Prose, thoughts and code fences around the object are forgiven. Within it, nothing is: exactly the keys asked for,
+    each a text (a lone number or boolean is taken as it is written), no duplicate keys, no NaN, no nesting.
     """
     if len(text) > MAX_ANSWER_CHARS:
         return Unreadable("unparsable_answer", f"it is {len(text)} characters long, more than {MAX_ANSWER_CHARS}")
@@ -131,37 +145,47 @@ def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
         if set(candidate) == set(keys):
             break
     if found is None:
-        return Unreadable("unparsable_answer", "it holds no JSON object")
+        return Unreadable("unparsable_answer", "it holds no valid JSON object")
     missing, extra = [k for k in keys if k not in found], [k for k in found if k not in keys]
     if missing or extra:
         lacks = f"it lacks {', '.join(map(repr, missing))}" if missing else ""
-        has = f"it has {', '.join(map(repr, extra[:5]))}, which was not asked for" if extra else ""
+        has = f"it has {', '.join(repr(k[:40]) for k in extra[:5])}, which was not asked for" if extra else ""
         return Unreadable("wrong_fields", " and ".join(filter(None, (lacks, has))))
     fields: dict[str, str] = {}
     for key in keys:
         value = found[key]
-        if not isinstance(value, str | int | float):
-            return Unreadable("wrong_fields", f"{key!r} is {type(value).__name__}, not a text")
-        fields[key] = _clean(value if isinstance(value, str) else json.dumps(value))
+        if isinstance(value, bool):
+            value = "true" if value else "false"
+        if not isinstance(value, str):
+            return Unreadable("wrong_fields", f"{key!r} is {_JSON_NAMES[type(value)]}, not a text")
+        fields[key] = _well_formed(value).strip()
     rationale = fields.pop("rationale") if task.reasons else None
     return Parsed(fields, rationale)
 
 
+_JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", type(None): "null"}
+
+
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects in a text, those of fenced blocks first, each found in bounded time."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, strict=False)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=str, parse_int=str, strict=False
+    )
+    # A model that thinks aloud drafts answers on the way; the answer is what comes after.
+    text = text[text.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in text else text
     for part in (*_FENCE.findall(text), text):
-        start, tries = part.find("{"), 0
-        while start >= 0 and tries < 50:
-            tries += 1
+        starts = [match.start() for match in re.finditer(r"\{", part)]
+        if len(starts) > 2 * _STARTS:
+            starts = starts[:_STARTS] + starts[-_STARTS:]
+        done = 0
+        for start in starts:
+            if start < done:
+                continue
             try:
-                value, end = decoder.raw_decode(part, start)
+                value, done = decoder.raw_decode(part, start)
             except (ValueError, RecursionError):
-                end = start + 1
-            else:
-                if isinstance(value, dict):
-                    yield value
-            start = part.find("{", end)
+                continue
+            yield value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,10 +198,18 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _clean(text: str) -> str:
-    """Return a text that Arrow can store: no lone surrogates, no NUL, no blanks around it."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "").strip()
+def _json(value: Any) -> str:
+    return _powerless(json.dumps(value, ensure_ascii=False))
 
 
-def _well_formed(row: Mapping[str, str]) -> dict[str, str]:
-    return {_clean(name): _clean(text) for name, text in row.items()}
+def _powerless(text: str) -> str:
+    return _POWERFUL.sub(lambda match: _escaped(match.group()), text)
+
+
+def _escaped(char: str) -> str:
+    return re.sub("....", r"\\u\g<0>", char.encode("utf-16-be").hex())
+
+
+def _well_formed(text: str) -> str:
+    """Return a text that can be written as UTF-8 and stored by Arrow: no lone surrogates, no NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")

@@ -12,7 +12,7 @@ import huggingface_hub.utils._http as hub_http
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
-from rebase_hf.teacher.target import is_loopback
+from rebase_hf.teacher.target import NO_KEY, is_loopback
 
 # Whichever HTTP library this huggingface_hub was built on: httpx2 from 2.x on, httpx before. Its errors reach us as
 # they are, so they must be caught as the classes of that library.
@@ -76,6 +76,10 @@ class TeacherClient(AsyncInferenceClient):
         if isinstance(answer, bytes):
             check_shape(answer)
         return answer
+
+    def hide_key(self, text: str) -> str:
+        """Return `text` without the key, should a server have repeated it."""
+        return text if self.token in (None, NO_KEY) else text.replace(str(self.token), "***")
 
     async def close(self) -> None:
         """Close the connections."""

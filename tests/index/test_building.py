@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
@@ -182,6 +184,30 @@ def test_data_that_breaks_off_late_leaves_only_its_source_out(tmp_path, sources,
     index = RowIndex.build(tmp_path / "index", [str(broken), *sources], encoder=encoder, licenses="any")
     assert [skip.reason for skip in index.skipped] == ["unreadable"]
     assert len(index) == 7
+
+
+def test_a_value_that_python_can_not_hold_leaves_only_its_source_out(tmp_path, sources, encoder):
+    late = tmp_path / "late.parquet"
+    times = pa.array([10**17], pa.timestamp("ms"))  # some three million years from now
+    pq.write_table(pa.table({"text": ["a letter"], "when": times}), late)
+    index = RowIndex.build(tmp_path / "index", [str(late), *sources], encoder=encoder, licenses="any")
+    assert [skip.reason for skip in index.skipped] == ["unreadable"]
+    assert len(index) == 7
+
+
+def test_two_builds_at_once_do_the_work_once(tmp_path, sources):
+    log = tmp_path / "log"
+    builds = [start_build(tmp_path / "index", sources, log=log) for _ in range(2)]
+    assert [build.wait(60) for build in builds] == [0, 0]
+    texts = [text for text in encoded(log) if text not in PROBES]
+    assert len(texts) == len(set(texts))
+    RowIndex.open(tmp_path / "index").verify()
+
+
+def test_what_stands_in_the_way_of_a_build_is_one_line(tmp_path, sources, encoder):
+    (tmp_path / "index.building").write_text("in the way")
+    with pytest.raises(RowIndexError, match="could not be written"):
+        RowIndex.build(tmp_path / "index", sources, encoder=encoder)
 
 
 def test_nothing_left_to_build_from_names_the_skips_and_the_flag(tmp_path, encoder):

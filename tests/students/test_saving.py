@@ -1,10 +1,13 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
 from rebase_hf.students.saving import begin_saving, finish_saving, read_saved
+from tests.doubles.hub_server import HubServer
 from tests.doubles.tiny_models import ROWS
 
 
@@ -94,5 +97,35 @@ def test_facts_count_rows_by_source_and_licence(tiny_encoder, triage):
     assert facts["sources"] == {"org/d0": 6, "org/d1": 6}
     assert facts["licenses"] == {"org/d0": "mit", "org/d1": "mit"}
     assert (facts["train_rows"], facts["examples"]) == (14, 2)
+    bare = train_student(triage, ROWS, base_model=tiny_encoder, max_pairs=16).facts
+    assert (bare["train_rows"], bare["examples"], bare["sources"]) == (14, 2, {})
     assert facts["base_model"] == "tiny-encoder"
     assert len(facts["base_model_sha256"]) == 64
+
+
+def test_nothing_saved_names_this_machines_folders(tiny_encoder, triage, tmp_path):
+    train_student(triage, ROWS, base_model=tiny_encoder, output_dir=tmp_path / "s", max_pairs=16)
+    for file in (tmp_path / "s").rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert str(tmp_path).encode() not in content, file
+            assert tiny_encoder.encode() not in content, file
+
+
+def test_a_student_on_the_hub_is_loaded_without_its_pickle(tiny_encoder, triage, tmp_path):
+    folder = tmp_path / "s"
+    expected = train_student(triage, ROWS, base_model=tiny_encoder, output_dir=folder, max_pairs=16).predict(["hello"])
+    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import json; from rebase_hf import load_student; print(json.dumps(load_student('org/s').predict(['hello'])))"
+    )
+    with HubServer() as hub:
+        hub.add_repo("org/s", {**files, "model_head.pkl": b"not to be fetched"}, repo_type="model")
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=hub.env(home), cwd=home, capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    assert not list(home.rglob("*.pkl"))

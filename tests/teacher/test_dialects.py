@@ -3,7 +3,8 @@ import json
 import pytest
 
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable
-from rebase_hf.teacher.dialects import last_seen, probe, server_root
+from rebase_hf.teacher.dialects import probe, server_root
+from rebase_hf.teacher.served import last_seen
 from rebase_hf.teacher.target import Teacher
 from tests.doubles.tgi_server import TGIServer, status
 from tests.teacher.asks import SCHEMA, ask, draft

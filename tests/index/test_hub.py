@@ -1,0 +1,168 @@
+"""Hub sources and indexes on the Hub, through the real clients, against a loopback Hub."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from tests.doubles.hub_server import HubServer
+
+ROOT = Path(__file__).parents[2]
+HEAD = """
+import json, logging, sys
+from dataclasses import asdict
+from rebase_hf.errors import RowIndexError
+from rebase_hf.index.row_index import RowIndex
+from tests.index.hashing_encoder import HashingEncoder
+folder = sys.argv[1]
+def show(index):
+    rows = [[row.row, dict(row.cells)] for row in index.rows(range(len(index)))]
+    print(json.dumps({"sources": [asdict(s) for s in index.sources], "rows": rows, "path": str(index.path),
+                      "skipped": {s.source: [s.reason, s.detail] for s in index.skipped}, "print": index.fingerprint}))
+"""
+
+
+def run(hub: HubServer, folder: Path, code: str, **env: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code, str(folder)],
+        cwd=ROOT,
+        env=hub.env(folder) | env | {"PYTHONPATH": ":".join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def card(license: str | None, about: str, extra: str = "") -> str:
+    head = f"license: {license}\n" if license else ""
+    return f"---\n{head}language: en\n{extra}---\n# Title\n\n{about}\n"
+
+
+@pytest.fixture
+def hub():
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def tone(tmp_path) -> bytes:
+    features = Features(
+        {"text": Value("string"), "label": ClassLabel(names=["kind", "rude"]), "width_id": Value("int64")}
+    )
+    rows = [{"text": f"A kind word, number {i}", "label": i % 2, "width_id": i % 2} for i in range(25)]
+    Dataset.from_list(rows, features=features).to_parquet(str(tmp_path / "tone.parquet"))
+    return (tmp_path / "tone.parquet").read_bytes()
+
+
+def test_hub_sources_are_pinned_streamed_and_skipped_with_a_reason(hub, tmp_path, tone):
+    known = "dataset_info:\n  splits:\n  - {name: train, num_bytes: 1, num_examples: 25}\n"
+    sha = hub.add_repo(
+        "org/tone",
+        {"README.md": card("mit", "Words, kind and rude.", known), "data/train-00000-of-00001.parquet": tone},
+    )
+    letters = "".join(json.dumps({"letter": f"Dear farmer number {i}"}) + "\n" for i in range(30))
+    hub.add_repo("org/letters", {"README.md": card("cc-by-4.0", "Letters to farmers."), "train.jsonl": letters})
+    hub.add_repo("org/closed", {"README.md": card("mit", "Closed."), "train.jsonl": letters}, gated="manual")
+    hub.add_repo("org/mystery", {"train.jsonl": letters})
+    code = """
+sources = ["org/tone", "org/letters:default:train", "org/closed", "org/mystery", "org/nowhere", "org/tone:other",
+           "org/letters::dusk", "not a/valid id!", "org/tone@no-such-branch"]
+show(RowIndex.build(folder + "/index", sources, encoder=HashingEncoder(), max_rows_per_source=10))
+"""
+    built = run(hub, tmp_path, code)
+    first, second = built["sources"]
+    assert (first["dataset"], first["revision"], first["license"]) == ("org/tone", sha, "mit")
+    assert first["url"] == f"{hub.url}/datasets/org/tone"
+    assert first["description"] == "Words, kind and rude."
+    assert (first["rows"], first["total_rows"]) == (9, 25)
+    assert built["rows"][1] == [3, {"text": "A kind word, number 3", "label": "rude", "width_id": "1"}]
+    assert (second["dataset"], second["config"], second["split"]) == ("org/letters", "default", "train")
+    assert (second["rows"], second["total_rows"]) == (10, None)  # it does not say how long it is: its first rows
+    assert built["rows"][9] == [0, {"letter": "Dear farmer number 0"}]
+    assert {source: reason for source, (reason, _) in built["skipped"].items()} == {
+        "org/closed": "gated",
+        "org/mystery": "unknown_license",
+        "org/nowhere": "not_found",
+        "org/tone:other": "unreadable",
+        "org/letters::dusk": "not_found",
+        "not a/valid id!": "not_found",
+        "org/tone@no-such-branch": "not_found",
+    }
+
+
+def test_an_older_revision_of_a_hub_source_can_be_named(hub, tmp_path):
+    old = hub.add_repo(
+        "org/letters", {"README.md": card("mit", "Letters."), "train.jsonl": '{"letter": "Dear Ada"}\n'}
+    )
+    new = hub.add_repo("org/letters", {"train.jsonl": '{"letter": "Dear Lin"}\n'})
+    code = f"""
+show(RowIndex.build(folder + "/index", ["org/letters@{old}", "org/letters"], encoder=HashingEncoder()))
+"""
+    built = run(hub, tmp_path, code)
+    assert [source["revision"] for source in built["sources"]] == [old, new]
+    assert [cells["letter"] for _, cells in built["rows"]] == ["Dear Ada", "Dear Lin"]
+
+
+def test_a_hub_that_can_not_be_reached_is_told_from_a_dataset_that_is_not_there(hub, tmp_path):
+    code = """
+try:
+    RowIndex.build(folder + "/index", ["org/letters"], encoder=HashingEncoder())
+except RowIndexError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+    error = run(hub, tmp_path, code, HF_ENDPOINT="http://127.0.0.1:9")["error"]
+    assert "`org/letters`: unreachable" in error
+    assert "\n" not in error
+
+
+@pytest.mark.slow
+def test_an_index_goes_to_the_hub_in_one_commit_and_comes_back(hub, tmp_path):
+    letters = "".join(json.dumps({"letter": f"Dear farmer number {i}"}) + "\n" for i in range(8))
+    hub.add_repo("org/letters", {"README.md": card("cc-by-4.0", "Letters to farmers."), "train.jsonl": letters})
+    code = """
+for rows in (4, 100):
+    index = RowIndex.build(folder + "/index", ["org/letters"], encoder=HashingEncoder(), max_rows_per_source=rows)
+    index.push_to_hub("org/letters-index")
+show(index)
+"""
+    pushed = run(hub, tmp_path / "one", code)
+    commits = hub.commits("org/letters-index")
+    files = commits[-1].files
+    generations = {path.split("/")[0] for path in files if path.startswith("data-")}
+    assert generations == {f"data-{pushed['print'][:12]}"}  # what the first push put there is gone
+    readme = hub.repos["dataset", "org/letters-index"].head.files["README.md"].content.decode()
+    assert "cc-by-4.0" in readme
+    assert "| org/letters |" in readme
+    fetched = run(hub, tmp_path / "two", 'show(RowIndex.open("org/letters-index", encoder=HashingEncoder()))')
+    assert {**fetched, "path": ""} == {**pushed, "path": ""}
+    code = f"""
+show(RowIndex.open("org/letters-index", revision="{commits[-2].sha}"))
+"""
+    assert len(run(hub, tmp_path / "two", code)["rows"]) == 4
+    code = """
+try:
+    RowIndex.open("org/no-index")
+except RowIndexError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+    error = run(hub, tmp_path / "two", code)["error"]
+    assert error.startswith("Index `org/no-index` is neither a folder here nor a Hub dataset repo")
+
+
+def test_a_hub_that_refuses_an_index_says_so_in_one_line(hub, tmp_path):
+    hub.add_repo("org/letters", {"README.md": card("mit", "Letters."), "train.jsonl": '{"letter": "Dear Ada"}\n'})
+    code = """
+index = RowIndex.build(folder + "/index", ["org/letters"], encoder=HashingEncoder())
+try:
+    index.push_to_hub("stranger/letters-index")
+except RowIndexError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+    error = run(hub, tmp_path, code)["error"]
+    assert "could not be put into `stranger/letters-index`" in error
+    assert hub.token not in error

@@ -1,0 +1,289 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from datasets import load_dataset
+
+from rebase_hf.cli import main
+from tests.doubles.task_answers import desk_answer, in_the_form_asked_for
+from tests.doubles.tgi_server import TGIServer
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def task_file(tmp_path, triage):
+    path = tmp_path / "task.yaml"
+    path.write_text(yaml.safe_dump(triage, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, home):
+    """Run the command line in this process; return its exit code, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rebase-hf", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return ended.value.code, told.out, told.err
+
+    return call
+
+
+def generate(task, index, teacher, output, *options):
+    return ("generate", task, "--index", index, "--teacher", teacher, "--output", output, *options)
+
+
+def test_generate_writes_a_run_folder_that_load_dataset_reads(command, task_file, model_index, tmp_path):
+    run = tmp_path / "run"
+    with TGIServer(answer=desk_answer) as server:
+        options = ("--num-examples", 20, "--num-validation", 5)
+        code, out, err = command(*generate(task_file, model_index, server.url, run, *options))
+    assert code == 0, err
+    assert "25 of 25 examples" in out
+    report = json.loads((run / "report.json").read_text())
+    assert report["retrieved"] == report["asked"] + sum(report["dropped_before"].values())
+    assert report["outputs"] == report["examples"] + sum(report["dropped"].values()) + report["quarantined"]
+    assert report["examples"] == 25 and report["requests"] == report["outputs"]
+    assert sum(report["sources"].values()) == 25 and report["tokens"]["completion"] > 0
+    assert report["splits"] == {"train": 20, "validation": 5}
+    rows = load_dataset("parquet", data_files=str(run / "data/train.parquet"), split="train")
+    assert rows.num_rows == 20 and rows.features["desk"].names == ["money", "parcels", "other"]
+    ledger = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    lost = sum(report["dropped_before"].values()) + sum(report["dropped"].values()) + report["quarantined"]
+    assert len(ledger) == lost
+    assert len((run / "rows.jsonl").read_text().splitlines()) == 25
+    assert str(tmp_path) not in (run / "report.json").read_text().replace(
+        report["command"].replace("/", "\\/"), ""
+    ).replace(json.dumps(report["command"]), "")
+
+
+def test_the_same_command_again_asks_nothing_and_writes_the_same_bytes(command, task_file, model_index, tmp_path):
+    with TGIServer(answer=desk_answer) as server:
+        written = []
+        for name in ("one", "two"):
+            code, _, err = command(
+                *generate(task_file, model_index, server.url, tmp_path / name, "--num-examples", 15)
+            )
+            assert code == 0, err
+            written.append((tmp_path / name / "data/train.parquet").read_bytes())
+        assert written[0] == written[1]
+        assert max(server.calls.values()) == 1
+
+
+def test_trace_tells_a_rows_whole_story_and_export_writes_chats(command, task_file, model_index, tmp_path):
+    run = tmp_path / "run"
+    with TGIServer(answer=desk_answer) as server:
+        assert command(*generate(task_file, model_index, server.url, run, "--num-examples", 6))[0] == 0
+        sent = [request["messages"][0]["content"] for request in server.chat_requests]
+    code, out, _ = command("trace", run, 3)
+    assert code == 0
+    prompt = out.split("[user]\n")[1].split("\n\n# Answer")[0]
+    assert prompt in sent
+    assert json.loads((run / "rows.jsonl").read_text().splitlines()[3])["source"]["dataset"] in out
+    assert command("trace", run, 99)[0] == 2
+    code, out, _ = command("export", run, "--format", "prompt-completion")
+    line = json.loads(Path(out.strip()).read_text().splitlines()[0])
+    assert code == 0 and set(line) == {"prompt", "completion"} and line["completion"] in ("money", "parcels", "other")
+    assert command("export", run, "--format", "xml")[0] == 2
+
+
+WRONG_TASKS = {
+    "instrution: x": ("unknown key `instrution`; did you mean `instruction`?",),
+    "labels: [money]": ("`labels` has only `money`",),
+    "examples: []": ("`examples` holds 0; expected a list of 1 to 50",),
+    "metric: bleu": ("metric `bleu` does not fit a classification task",),
+    "evaluation: {path: nowhere.jsonl}": ("nowhere.jsonl, which does not exist",),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_TASKS)
+def test_a_wrong_task_file_is_one_line_and_exit_code_2(command, task_file, model_index, tmp_path, triage, change):
+    task_file.write_text(yaml.safe_dump(triage | yaml.safe_load(change), sort_keys=False))
+    code, out, err = command(*generate(task_file, model_index, "few-shot", tmp_path / "run"))
+    assert code == 2 and out == ""
+    assert len(err.strip().splitlines()) == 1 and err.startswith("Error: ")
+    assert all(part in err for part in WRONG_TASKS[change])
+
+
+def test_errors_name_the_value_and_what_to_do(command, task_file, model_index, tmp_path, triage, monkeypatch):
+    output = tmp_path / "run"
+
+    def told(*arguments):
+        code, _, err = command(*arguments)
+        assert "Traceback" not in err
+        return code, err.strip().splitlines()[-1]
+
+    bad = triage | {"examples": [{"message": "Hi", "desk": "sales"}]}
+    task_file.write_text(yaml.safe_dump(bad, sort_keys=False))
+    code, line = told(*generate(task_file, model_index, "few-shot", output))
+    assert code == 2 and "label `sales` in example 1 is not one of money, parcels, other" in line
+    task_file.write_text(yaml.safe_dump(triage | {"examples": [{"message": "Hi"}]}, sort_keys=False))
+    code, line = told(*generate(task_file, model_index, "few-shot", output))
+    assert code == 2 and "example 1 lacks `desk`" in line
+    task_file.write_text(yaml.safe_dump(triage, sort_keys=False))
+    code, line = told(*generate(task_file, tmp_path / "nothing", "few-shot", output))
+    assert code == 2 and str(tmp_path / "nothing") in line
+    code, line = told(*generate(task_file, model_index, "http://127.0.0.1:9", output))
+    assert code == 4 and "http://127.0.0.1:9" in line
+    code, line = told(*generate(task_file, model_index, "few-shot", output, "--give-up-after", "soon"))
+    assert code == 2 and "`soon` is no duration" in line
+    with TGIServer(answer=desk_answer, api_key="right") as server:
+        code, line = told(*generate(task_file, model_index, server.url, output))
+        assert code == 2 and "401" in line and "--api-key-env" in line
+        code, line = told(*generate(task_file, model_index, server.url, output, "--api-key-env", "NO_SUCH_KEY"))
+        assert code == 2 and "NO_SUCH_KEY" in line
+    with TGIServer(answer=desk_answer, kind="vllm") as server:
+        code, line = told(*generate(task_file, model_index, server.url, output, "--model", "no/such-model"))
+        assert code == 2 and "no/such-model" in line and "test/teacher" in line
+
+
+def test_debug_shows_the_traceback(command, task_file, model_index, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["rebase-hf", "generate", "none.yaml", "--index", "x", "--teacher", "few-shot", "--debug"]
+    )
+    from rebase_hf.errors import TaskError
+
+    with pytest.raises(TaskError, match=r"none\.yaml"):
+        main()
+
+
+def test_fewer_than_asked_for_is_exit_code_3_unless_allowed(command, task_file, model_index, tmp_path):
+    with TGIServer(answer=desk_answer) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 3000)
+        code, out, err = command(*asked)
+        assert code == 3 and "of 3000 examples" in err and "--allow-fewer" in err
+        assert command(*asked, "--allow-fewer")[0] == 0
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert report["stopped"] == "candidates_ran_out" and 0 < report["examples"] < 3000
+
+
+def test_a_budget_is_exit_code_3_and_the_run_can_go_on(command, task_file, model_index, tmp_path):
+    with TGIServer(answer=desk_answer) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 30)
+        code, out, err = command(*asked, "--max-requests", 10)
+        assert code == 3 and "budget" in err
+        assert json.loads((tmp_path / "run/report.json").read_text())["stopped"] == "budget_reached"
+        assert command(*asked)[0] == 0 and max(server.calls.values()) == 1
+    assert json.loads((tmp_path / "run/report.json").read_text())["examples"] == 30
+
+
+def test_a_teacher_that_never_answers_the_task_is_exit_code_3_with_everything_in_the_ledger(
+    command, task_file, model_index, tmp_path
+):
+    run = tmp_path / "run"
+    with TGIServer(answer=lambda request, call: "hello there", enforce_schema=False) as server:
+        code, _, err = command(*generate(task_file, model_index, server.url, run, "--num-examples", 5))
+        asked = len(server.chat_requests)
+    report = json.loads((run / "report.json").read_text())
+    assert code == 3 and report["examples"] == 0
+    assert report["quarantined"] == report["outputs"] == report["asked"] > 0
+    assert report["quarantined_reasons"] == {"unparsable_answer": report["outputs"]}
+    assert asked == 2 * report["outputs"] == report["requests"]
+    ledger = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    assert sum(entry["outcome"] == "quarantined" for entry in ledger) == report["quarantined"]
+
+
+@pytest.mark.parametrize("name", ["date-finder", "headline"])
+def test_other_kinds_of_task_become_datasets_too(command, model_index, tmp_path, name):
+    with TGIServer(answer=in_the_form_asked_for) as server:
+        asked = generate(ROOT / "examples" / name, model_index, server.url, tmp_path / "run", "--num-examples", 8)
+        code, _, err = command(*asked)
+    assert code == 0, err
+    rows = load_dataset("parquet", data_files=str(tmp_path / "run/data/train.parquet"), split="train")
+    assert rows.num_rows == 8 and ("rationale" in rows.features) == (name == "headline")
+
+
+def test_an_index_is_built_shown_checked_and_searched(command, model_index, tmp_path):
+    encoder = model_index.parent / "static-encoder"
+    bank = ROOT / "examples/bank"
+    code, out, err = command(
+        "index", "build", tmp_path / "idx", "--encoder", encoder, "--source", bank / "parcel_mail",
+        "--source", bank / "subscription_complaints", "--source", bank / "forum_rants",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "license_not_allowed" in out and "unknown_license" in out and "`cc-by-nc-4.0` is not allowed" in out
+    assert command("index", "info", tmp_path / "idx")[0] == 0
+    assert command("index", "verify", tmp_path / "idx")[0] == 0
+    code, out, _ = command("index", "search", tmp_path / "idx", "where is my parcel", "-k", 3)
+    assert code == 0 and len(out.strip().splitlines()) == 3 and "parcel_mail[" in out
+    victim = next((tmp_path / "idx").rglob("*.npy"))
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    code, _, err = command("index", "verify", tmp_path / "idx")
+    assert code == 2 and victim.name in err
+
+
+def test_an_output_folder_of_another_task_is_not_overwritten(command, task_file, model_index, tmp_path, triage):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/task.yaml").write_text(yaml.safe_dump(triage | {"name": "another"}, sort_keys=False))
+    with TGIServer(answer=desk_answer) as server:
+        code, _, err = command(*generate(task_file, model_index, server.url, tmp_path / "run"))
+        assert code == 2 and "holds a run of task `another`" in err and not server.chat_requests
+
+
+def test_a_folder_that_is_no_run_is_named(command, tmp_path):
+    for verb in ("train", "report", "evaluate"):
+        code, _, err = command(verb, tmp_path)
+        assert code == 2 and str(tmp_path) in err, verb
+
+
+def test_doctor_says_what_is_installed(command):
+    code, out, _ = command("doctor")
+    assert code == 0 and "rebase-hf" in out and "sentence_transformers" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(
+    home, task_file, model_index, tmp_path, sent, expected
+):
+    with TGIServer(answer=desk_answer, latency=0.2, max_concurrent_requests=8) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 100)
+        start = [sys.executable, "-m", "rebase_hf", *map(str, asked)]
+        running = subprocess.Popen(start, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while len(server.chat_requests) < 20 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.send_signal(sent)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == expected, err
+        assert "of 100 examples. Go on with: rebase-hf generate" in err and "Traceback" not in err
+        again = subprocess.run(start, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120)
+        assert again.returncode == 0, again.stderr
+        assert max(server.calls.values()) == 1
+
+
+@pytest.mark.slow
+def test_run_trains_a_student_compares_it_and_writes_cards_and_report(command, model_index, tmp_path, home):
+    from tests.doubles.task_answers import about_the_row
+    from tests.doubles.tiny_models import make_sentence_encoder
+
+    tiny = make_sentence_encoder(tmp_path / "tiny")
+    run = tmp_path / "run"
+
+    teams = ("billing", "delivery", "returns", "technical", "account", "sales")
+    with TGIServer(answer=about_the_row("team", teams)) as server:
+        code, out, err = command(
+            "run", ROOT / "examples/support-triage", "--index", model_index, "--teacher", server.url, "--output", run,
+            "--num-examples", 40, "--base-model", tiny, "--seeds", 2, "--max-pairs", 32,
+        )  # fmt: skip
+    assert code == 0, err
+    report = json.loads((run / "report.json").read_text())
+    assert set(report["baselines"]) == {"majority", "few_examples"}
+    assert len(report["comparison"]["per_seed"]["student"]) == 2 and report["evaluation"]["rows"] == 150
+    assert f"{report['student']['accuracy']:.3f}" in out and "majority" in out
+    assert (run / "report.html").is_file() and (run / "student/README.md").is_file()
+    card = (run / "README.md").read_text()
+    assert card.startswith("---") and "2407.05463" in card
+    assert load_dataset(str(run), split="train").num_rows == 40
+    code, out, _ = command("evaluate", run)
+    assert code == 0 and f"{report['comparison']['per_seed']['student'][0]:.4f}" in out
