@@ -4,7 +4,7 @@ SourceRow ─► RetrievedRow ─► Draft ─► Completion ─► Example | Dr
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["seed", "context", "shot", "passage"]
@@ -171,7 +171,8 @@ class Dropped:
 
     def to_record(self) -> dict[str, Any]:
         """Return the line that this gets in `ledger.jsonl`."""
-        record = {name: value for name, value in asdict(self).items() if name != "row"}
+        names = ("stage", "reason", "detail", "key", "text", "attempts")
+        record = {name: getattr(self, name) for name in names}
         if self.row is not None:
             record["source"] = self.row.source.reference("context")
             record["score"] = self.row.score

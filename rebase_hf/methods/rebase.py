@@ -18,11 +18,11 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from rebase_hf.index.row_index import RowIndex
 
-from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
+from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.scoring import PARTS, Ranking, TaskQueries, embed_task, rank_rows
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard, same_family, task_names
-from rebase_hf.quality.duplicates import NEAR, NearDuplicates
+from rebase_hf.quality.duplicates import NEAR, NearDuplicates, normalise
 from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import ROW_CHARS, answer_schema, shown_cells, transform_messages
@@ -34,16 +34,19 @@ PAPER = "https://arxiv.org/abs/2407.05463"
 # claude-3-haiku's settings in the official code (dataset_transformer.py:348-356).
 SAMPLING = Sampling(temperature=0.7, max_tokens=1000)
 CHUNK = 256
+# Evaluation texts compared with a chunk of rows at a time: a table of cells by texts must fit the memory.
+HELD_CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True)
 class ReBaseOptions:
-    """How rows are taken; the defaults mend what METHODS of the official code get wrong.
+    """How rows are taken; the defaults mend what the official code gets wrong.
 
     Attributes:
         junk_columns: Let booleans, numbers, ids and very short values compete for the best column.
-        max_per_source: At most this many rows of one source are asked about; None is a fifth of the examples asked
-            for (twice an even share, where the index has few sources), 0 is no limit.
+        max_per_source: At most this many rows of one source dataset, all its configurations and splits together, are
+            asked about; None is a fifth of the examples asked for (twice an even share, where the index has few
+            datasets), 0 is no limit.
         near_duplicate_rows: Similarity from which a row repeats one taken before; 1.0 leaves out equal rows only,
             None leaves out nothing.
         exclude_family: Leave out sources whose name says that the task's own data comes from them.
@@ -51,7 +54,8 @@ class ReBaseOptions:
         label_phrases: Labels without an example are searched for by their phrase.
         row_chars: Characters of a row that a prompt shows, before it is cut to its best columns.
         field_chars: Characters of each cell that a prompt shows; None cuts only what does not fit `row_chars`.
-        max_rows: Look at this many rows at most; None is no limit (the paper takes the top 3,000).
+        max_rows: Look at this many rows at most, those of the task's own family not counted; None is no limit (the
+            paper takes the top 3,000).
     """
 
     junk_columns: bool = False
@@ -100,79 +104,124 @@ def taken_rows(
     task: Task, index: RowIndex, guard: EvaluationGuard, options: ReBaseOptions, *, num_examples: int, seed: int = 0
 ) -> Iterator[RetrievedRow | Dropped]:
     """Yield the rows to ask about, best first, and in between those that were left out, with the reason."""
-    held = index.encoder.encode(list(guard.texts)) if guard.texts and options.guard_evaluation else None
-    seen = None if options.near_duplicate_rows is None else NearDuplicates(near=options.near_duplicate_rows, seed=seed)
-    cap = _source_cap(index, options, num_examples)
-    taken: Counter[int] = Counter()
-    family = _family(task, index) if options.exclude_family else frozenset()
+    held = guard if options.guard_evaluation else None
+    choice = _Choice(task, index, held, options, num_examples=num_examples, seed=seed)
+    looked = 0
     for row, source, similarity in _ranked(task, index, options, held, num_examples=num_examples):
-        refusal: tuple[str, str] | None = None
-        if source in family:
-            refusal = "own_family", f"`{row.source.dataset}` may be the task's own data, by its name"
-        elif options.guard_evaluation and (shared := _overlap(row, guard, similarity)) is not None:
-            refusal = "in_evaluation_set", shared
-        elif cap and taken[source] >= cap:
-            refusal = "source_cap", f"`{row.source.dataset}` already gave its {cap} rows"
-        elif seen is not None and (found := seen.add(" ".join(row.source.cells.values()))) is not None:
-            refusal = "near_duplicate_row", f"repeats a row taken before (similarity {found[1]:.2f})"
-        if refusal is not None:
-            yield Dropped("retrieval", *refusal, row=row)
-            continue
-        taken[source] += 1
-        yield row
+        refusal = choice.refusal(row, source, similarity)
+        looked += refusal is None or refusal[0] != "own_family"
+        yield row if refusal is None else Dropped("retrieval", *refusal, row=row)
+        if looked == options.max_rows:
+            return
+
+
+class _Choice:
+    """Decides on row after row whether to ask about it: cheap reasons first, and never by what comes later."""
+
+    def __init__(
+        self,
+        task: Task,
+        index: RowIndex,
+        held: EvaluationGuard | None,
+        options: ReBaseOptions,
+        *,
+        num_examples: int,
+        seed: int,
+    ) -> None:
+        near = options.near_duplicate_rows
+        self._held = held
+        self._seen = None if near is None else NearDuplicates(near=near, seed=seed)
+        self._cap = _source_cap(index, options, num_examples)
+        self._taken: Counter[str] = Counter()
+        self._family = _family(task, index) if options.exclude_family else frozenset()
+
+    def refusal(self, row: RetrievedRow, source: int, similarity: float) -> tuple[str, str] | None:
+        """Return why a row is left out, or None and count it as taken.
+
+        Args:
+            source: The number of its source.
+            similarity: The highest cosine of one of its cells with an evaluation text.
+        """
+        dataset = row.source.dataset
+        if source in self._family:
+            return "own_family", f"`{dataset}` may be the task's own data, by its name"
+        if self._cap and self._taken[dataset] >= self._cap:
+            return "source_cap", f"`{dataset}` already gave its {self._cap} rows"
+        if self._held is not None and (shared := _overlap(row, self._held, similarity)) is not None:
+            return "in_evaluation_set", shared
+        if self._seen is not None and (found := self._seen.add(" ".join(row.source.cells.values()))) is not None:
+            return "near_duplicate_row", f"repeats a row taken before (similarity {found[1]:.2f})"
+        self._taken[dataset] += 1
+        return None
 
 
 def _ranked(
-    task: Task, index: RowIndex, options: ReBaseOptions, held: NDArray[np.float32] | None, *, num_examples: int
+    task: Task, index: RowIndex, options: ReBaseOptions, guard: EvaluationGuard | None, *, num_examples: int
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     """Yield the rows by rank, each with the number of its source and its similarity to the evaluation set."""
     queries = embed_task(task, index, label_phrases=options.label_phrases)
-    names = {part: i for i, part in enumerate(PARTS)}
-    most = min(len(index), options.max_rows or len(index))
-    done, limit = 0, min(most, max(1000, 4 * num_examples))
-    while done < most:
+    held = index.encoder.encode(list(guard.texts)) if guard is not None and guard.texts else None
+    given: set[int] = set()
+    limit = max(1000, 4 * num_examples, options.max_rows or 0)
+    while True:
         ranking = rank_rows(index, queries, limit=limit, junk=options.junk_columns)
-        last = min(most, len(ranking.keys))
-        for start in range(done, last, CHUNK):
-            chunk = slice(start, min(start + CHUNK, last))
-            keys = ranking.keys[chunk]
-            fields = index.best_cells(queries.fields, keys, junk=options.junk_columns)[1]
-            closest = _closest(index, keys, held)
-            for i, source_row in enumerate(index.rows([int(key) for key in keys])):
-                at = start + i
-                source = int(index.row_sources[keys[i]])
-                columns = index.sources[source].columns
-                row = RetrievedRow(
-                    source=source_row,
-                    score=float(ranking.scores[at]),
-                    parts={part: float(ranking.parts[at, j]) for part, j in names.items()},
-                    columns=_columns(task, columns, ranking, at, fields[i]),
-                    key=int(keys[i]),
-                )
-                yield row, source, float(closest[i])
-        if ranking.complete or last == done:
+        # A wider search may find a row that the graph missed before: none is given twice or passed over for it.
+        ranks = [rank for rank, key in enumerate(ranking.keys.tolist()) if key not in given]
+        given.update(ranking.keys.tolist())
+        for start in range(0, len(ranks), CHUNK):
+            yield from _retrieved(task, index, ranking, ranks[start : start + CHUNK], queries, options, held)
+        if ranking.complete:
             return
-        done, limit = last, min(len(index), limit * 4)
+        limit *= 4
+
+
+def _retrieved(
+    task: Task,
+    index: RowIndex,
+    ranking: Ranking,
+    ranks: list[int],
+    queries: TaskQueries,
+    options: ReBaseOptions,
+    held: NDArray[np.float32] | None,
+) -> Iterator[tuple[RetrievedRow, int, float]]:
+    keys = ranking.keys[ranks]
+    fields = index.best_cells(queries.fields, keys, junk=options.junk_columns)[1]
+    closest = _closest(index, keys, held)
+    for i, (rank, row) in enumerate(zip(ranks, index.rows(keys), strict=True)):
+        source = int(index.row_sources[keys[i]])
+        retrieved = RetrievedRow(
+            source=row,
+            score=float(ranking.scores[rank]),
+            parts={part: float(score) for part, score in zip(PARTS, ranking.parts[rank], strict=True)},
+            columns=_columns(task, index.sources[source].columns, ranking.columns[rank], fields[i]),
+            key=int(keys[i]),
+        )
+        yield retrieved, source, float(closest[i])
 
 
 def _columns(
-    task: Task, names: tuple[str, ...], ranking: Ranking, at: int, fields: NDArray[np.int32]
+    task: Task, names: tuple[str, ...], best: NDArray[np.int32], fields: NDArray[np.int32]
 ) -> dict[str, str]:
-    best_input, best_output = (int(column) for column in ranking.columns[at])
     columns = {name: names[int(column)] for name, column in zip(task.inputs, fields, strict=True) if column >= 0}
-    return columns | {"input": names[best_input], "output": names[best_output]}
+    return columns | {"input": names[int(best[0])], "output": names[int(best[1])]}
 
 
 def _closest(index: RowIndex, keys: NDArray[np.int64], held: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    if held is None or not len(held):
-        return np.full(len(keys), -1.0, dtype=np.float32)
-    closest: NDArray[np.float32] = index.best_cells(held, keys)[0].max(axis=1)
+    """Return for each row the highest cosine of a cell with a guarded text; -1 where nothing is guarded."""
+    closest = np.full(len(keys), -1.0, dtype=np.float32)
+    if held is None:
+        return closest
+    for start in range(0, len(held), HELD_CHUNK):
+        scores = index.best_cells(held[start : start + HELD_CHUNK], keys)[0]
+        np.maximum(closest, scores.max(axis=1), out=closest)
     return closest
 
 
 def _overlap(row: RetrievedRow, guard: EvaluationGuard, similarity: float) -> str | None:
     for name, text in row.source.cells.items():
-        if guard.equals(text):
+        # A cell of one word ("yes") is the label or the type of many a row; the same word as an answer's whole input
+        # is the gate's to refuse.
+        if guard.equals(text) and " " in normalise(text):
             return f"`{name}` is an evaluation text"
         if (shared := guard.overlap(text)) is not None:
             return f"`{name}` shares with an evaluation text: {shared}"
@@ -184,15 +233,18 @@ def _overlap(row: RetrievedRow, guard: EvaluationGuard, similarity: float) -> st
 def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> int:
     if options.max_per_source is not None:
         return options.max_per_source
-    return max(20, ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, len(index.sources))))
+    datasets = len({source.dataset for source in index.sources})
+    return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, datasets)))
 
 
 def _family(task: Task, index: RowIndex) -> frozenset[int]:
     names = task_names(task)
-    family = {i for i, source in enumerate(index.sources) if same_family(source.dataset, names)}
-    for i in sorted(family):
+    family = {i for i, s in enumerate(index.sources) if same_family(s.dataset, names, config=s.config)}
+    for dataset in sorted({index.sources[i].dataset for i in family}):
         logger.warning(
-            "`%s` is not retrieved from: by its name it may be the data that task `%s` comes from "
-            "(allow it with exclude_family=False)", index.sources[i].dataset, task.name,
-        )  # fmt: skip
+            "`%s` is not retrieved from: by its name it may be the data that task `%s` comes from. "
+            "exclude_family=False allows it.",
+            dataset,
+            task.name,
+        )
     return frozenset(family)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rebase_hf.index.row_index import RowIndex
 
+from rebase_hf.index.row_index import RowIndex
 from rebase_hf.task import Task
 
 logger = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ class EvaluationGuard:
             text for text in texts if len(plain := normalise(text)) >= MIN_CHARS and plain not in form.texts
         )
         self._grams = {gram for text in self.texts for gram in _ngrams(words(text))} - form.grams
-        self._short = _Phrases(short for text in self.texts if len(short := tokens(text)) < NGRAM)
+        self._short = _Phrases(tokens(text) for text in self.texts if len(words(text)) < NGRAM)
         self._whole = {normalise(task.input_text(row)) for row in rows}
 
     def __bool__(self) -> bool:
@@ -95,18 +95,20 @@ class _Phrases:
     """Short runs of tokens, all looked for in one pass over a text."""
 
     def __init__(self, phrases: Iterable[list[str]]) -> None:
-        self._by_start: dict[str, set[tuple[str, ...]]] = {}
-        for phrase in phrases:
-            self._by_start.setdefault(phrase[0], set()).add(tuple(phrase))
+        self._phrases = set(map(tuple, phrases))
+        lengths: dict[str, set[int]] = {}
+        for phrase in self._phrases:
+            lengths.setdefault(phrase[0], set()).add(len(phrase))
+        self._lengths = {start: sorted(found) for start, found in lengths.items()}
 
     def __bool__(self) -> bool:
-        return bool(self._by_start)
+        return bool(self._phrases)
 
     def found_in(self, text: list[str]) -> str | None:
         for i, token in enumerate(text):
-            for phrase in sorted(self._by_start.get(token, ())):
-                if tuple(text[i : i + len(phrase)]) == phrase:
-                    return " ".join(phrase)
+            for length in self._lengths.get(token, ()):
+                if (run := tuple(text[i : i + length])) in self._phrases:
+                    return " ".join(run)
         return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rebase_hf.quality.checks import ANSWER_CHECKS, Refusal, settle_label
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.duplicates import NEAR, NearDuplicates
+from rebase_hf.quality.duplicates import NEAR, NearDuplicates, shared_shingles
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
@@ -20,8 +20,8 @@ class CheckOptions:
 
     Attributes:
         near_duplicates: Similarity from which an output repeats another, or an example of the task; 1.0 drops equal
-            texts only; None drops nothing for it.
-        guard_evaluation: Drop outputs that give away evaluation rows.
+            texts only; None drops nothing for it. What the examples of the task all share does not count.
+        guard_evaluation: Drop outputs that give away evaluation rows, or nearly repeat one.
         min_confidence: Drop answers that the teacher itself is less sure of than this. Only the few-shot teacher says
             how sure it is; None takes every answer.
         label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
@@ -55,15 +55,15 @@ class Gate:
         self._label_cap = None if options.label_share is None else max(1, round(options.label_share * num_examples))
         self._labels: dict[str, int] = {}
         near = options.near_duplicates
-        self._seen = None if near is None else NearDuplicates(near=near, seed=seed)
-        self._shots = 0
+        form = frozenset[str]().union(*(shared_shingles(e[name] for e in task.examples) for name in task.inputs))
+        self._seen = None if near is None else NearDuplicates(near=near, seed=seed, form=form)
+        self._shots: list[int] = []  # numbers of the examples that repeat none before them
         if self._seen is not None:
-            for example in task.examples:
-                self._seen.add(*(example[name] for name in task.inputs))
-            self._shots = len(self._seen)
-        self._held = NearDuplicates(near=near or 1.0, seed=seed)
-        for text in self._guard.texts:
-            self._held.add(text)
+            for number, example in enumerate(task.examples, start=1):
+                if self._seen.add(*(example[name] for name in task.inputs)) is None:
+                    self._shots.append(number)
+        self._held = NearDuplicates(seed=seed, form=form)
+        self._held_texts = [text for text in self._guard.texts if self._held.add(text) is None]
 
     def decide(self, draft: Draft, completion: Completion, parsed: Parsed) -> Example | Dropped:
         """Return the answer as an Example, or why it is none."""
@@ -101,8 +101,8 @@ class Gate:
         if found is None:
             return None
         number, similarity = found
-        if number < self._shots:
-            return "few_shot_copy", f"repeats example {number + 1} of the task (similarity {similarity:.2f})"
+        if number < len(self._shots):
+            return "few_shot_copy", f"repeats example {self._shots[number]} of the task (similarity {similarity:.2f})"
         return "duplicate_output", f"repeats an accepted example (similarity {similarity:.2f})"
 
     def _in_evaluation(self, fields: dict[str, str]) -> str | None:
@@ -111,11 +111,14 @@ class Gate:
         text = self._task.input_text(fields)
         if self._guard.equals(text):
             return text[:200]
-        for part in dict.fromkeys((text, *(fields[name] for name in self._task.inputs))):
+        parts = [text, *(fields[name] for name in self._task.inputs)]
+        if self._task.kind == "generation":
+            parts.append(fields[self._task.output])
+        for part in dict.fromkeys(parts):
             if (shared := self._guard.overlap(part)) is not None:
                 return shared
             if (found := self._held.find(part)) is not None:
-                return self._guard.texts[found[0]][:200]
+                return self._held_texts[found[0]][:200]
         return None
 
 

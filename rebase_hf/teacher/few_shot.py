@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Part of what an answer is keyed by: a change of how the teacher is trained gives new answers.
 MAX_PAIRS = 600
 MAX_LENGTH = 128
-VERSION = 1
+VERSION = 2
 
 BATCH = 64
 BATCH_SECONDS = 0.005
@@ -46,8 +46,9 @@ BATCH_SECONDS = 0.005
 class FewShotTeacher:
     """An asker that is trained here, at the first row that the journal has no answer for.
 
-    Its confidence is the classifier's probability of the label. A handful of examples leaves these low (with 14 labels
-    a mean of .09) but in a useful order: compare them with each other, not with .5.
+    A handful of examples leaves the classifier's probabilities low (with 14 labels a mean of .09), but in a useful order.
+    So its confidence in a label is that label's probability against the mean probability that it gives to the examples
+    it was trained on, at most 1: how sure it is, measured by how sure it can be.
 
     Args:
         teacher: `few-shot`; its `model` names another base model than the default encoder.
@@ -65,6 +66,7 @@ class FewShotTeacher:
         self._teacher, self._task, self._journal, self._seed = teacher, task, journal, seed
         self._training = _training_digest(task)
         self._model: SetFitModel | None = None
+        self._surest = 1.0
         self._batch: _Batch | None = None
         # One thread: training comes before the first batch, and torch's own threads use the cores.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="few-shot-teacher")
@@ -154,10 +156,18 @@ class FewShotTeacher:
     def _predict(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         if self._model is None:
             self._model = _train(self._task, self._teacher.model, self._seed)
+            known = [self._task.input_text(example) for example in self._task.examples]
+            self._surest = float(self._probabilities(known).max(axis=1).mean())
         names = list(self._task.labels)
-        probabilities = self._model.predict_proba(list(texts), as_numpy=True, show_progress_bar=False)
         # The last digits depend on which texts share a batch.
-        return [(names[row.argmax()], round(float(row.max()), 4)) for row in probabilities]
+        return [
+            (names[row.argmax()], round(min(1.0, float(row.max()) / self._surest), 3))
+            for row in self._probabilities(texts)
+        ]
+
+    def _probabilities(self, texts: Sequence[str]) -> Any:
+        assert self._model is not None
+        return self._model.predict_proba(list(texts), as_numpy=True, show_progress_bar=False)
 
 
 class _Batch:
