@@ -154,10 +154,10 @@ def make_plan(
 
 
 def default_checks(task: Task, teacher: Teacher) -> CheckOptions:
-    """Return the checks that a teacher's answers need; what only guesses must be sure, and must not pick one label."""
+    """Return the checks that a teacher's answers need; what only labels must be sure, and not of one label alone."""
     if teacher.kind != "few-shot" or not task.labels:
         return CheckOptions()
-    return CheckOptions(min_confidence=1.5 / len(task.labels), label_share=1.5 / len(task.labels))
+    return CheckOptions(confident_share=0.5, label_share=1.5 / len(task.labels))
 
 
 def open_index(index: "RowIndex | str | Path | Sequence[str]") -> RowIndex:

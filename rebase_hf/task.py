@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, Literal
 import yaml
 
 from rebase_hf.errors import TaskError
+from rebase_hf.labelled_rows import FILE_KINDS, RowsReference, as_text
+from rebase_hf.task_file import Beside, Find, read_task_file
 
 Kind = Literal["classification", "extractive", "generation"]
 
@@ -37,61 +39,6 @@ KEYS = (
     "license",
 )
 MAX_EXAMPLES = 50
-
-
-@dataclass(frozen=True, slots=True)
-class RowsReference:
-    """Where labelled rows are: a local file or folder (`path`), or a Hub dataset (`dataset`)."""
-
-    path: str | None = None
-    dataset: str | None = None
-    config: str | None = None
-    split: str | None = None
-    revision: str | None = None
-
-    def fingerprint(self) -> str:
-        """Return a digest of the rows' content (local) or of their pinned address (Hub)."""
-        digest = hashlib.sha256()
-        if self.path is not None:
-            root = Path(self.path)
-            for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
-                if file.is_file():
-                    digest.update(file.name.encode())
-                    digest.update(file.read_bytes())
-        digest.update(json.dumps([self.dataset, self.config, self.split, self.revision]).encode())
-        return digest.hexdigest()
-
-    def read(self, default_split: str) -> list[dict[str, Any]]:
-        """Return the rows as dicts, with true class labels decoded to their names.
-
-        Args:
-            default_split: The split to read where the reference names none and there is more than one.
-        """
-        from datasets import ClassLabel, Dataset, load_dataset
-
-        split = self.split
-        if self.path is not None:
-            root = Path(self.path)
-            if root.is_dir():
-                loaded = load_dataset(str(root), self.config)
-            else:
-                kind = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(root.suffix)
-                if kind is None:
-                    raise TaskError(
-                        f"Rows file {root} ends in `{root.suffix}`; .jsonl, .json, .csv or .parquet can be read."
-                    )
-                loaded = load_dataset(kind, data_files=str(root))
-        else:
-            loaded = load_dataset(str(self.dataset), self.config, revision=self.revision)
-        if split is None:
-            split = default_split if default_split in loaded else next(iter(loaded))
-        if split not in loaded:
-            raise TaskError(
-                f"{self.path or self.dataset} has no split `{split}`; it has {', '.join(map(str, loaded))}."
-            )
-        rows: Dataset = loaded[split]
-        names = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
-        return [{k: names[k][v] if k in names and v is not None else v for k, v in row.items()} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -155,7 +102,7 @@ class Task:
         content = self.to_dict()
         for name, reference in (("evaluation", self.evaluation), ("train", self.train)):
             content[name] = reference.fingerprint() if reference else None
-        content["labels"] = list(self.labels.items())
+        content["labels"] = list(self.labels.items())  # their order counts: it numbers the classes
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,22 +145,13 @@ class Task:
         if isinstance(source, Task):
             return source
         if isinstance(source, Mapping):
-            return _parse(source, where="task", root=None)
-        path = Path(source)
-        if path.is_dir():
-            path = path / "task.yaml"
-        if not path.is_file():
-            path = _download(str(source))
-        try:
-            # BaseLoader reads every scalar as text, so a label `no`, `on` or `1` stays what its author wrote.
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise TaskError(f"Task file {path} is not YAML: {' '.join(str(error).split())}. Mend it there.") from error
-        if not isinstance(content, dict):
+            return _parse(source, "task", Beside(Path()))
+        if not isinstance(source, str | Path):
             raise TaskError(
-                f"Task file {path} holds {type(content).__name__}, expected keys such as `name` and `instruction`."
+                f"Task is {source!r:.80}; expected a Task, a dict, the path of a task file or a Hub dataset's id."
             )
-        return _parse(content, where=f"Task file {path}", root=path.parent)
+        content, where, find = read_task_file(source)
+        return _parse(content, where, find)
 
     def check_row(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
         """Return the task's fields of a labelled row as text.
@@ -221,13 +159,16 @@ class Task:
         Raises:
             TaskError: A field is missing, or the label is not one of the task's.
         """
-        missing = [name for name in self.fields if row.get(name) is None]
+        checked = {name: text for name in self.fields if (text := as_text(row.get(name))) is not None}
+        missing = [name for name in self.fields if name not in checked]
         if missing:
-            raise TaskError(
-                f"Task `{self.name}`: {where} lacks {_quoted(missing)}; it has {_quoted(row)}. "
-                f"Every row needs {_quoted(self.fields)}."
+            held = (
+                f"`{missing[0]}` there is {row[missing[0]]!r:.80}" if missing[0] in row else f"it has {_quoted(row)}"
             )
-        checked = {name: str(row[name]) for name in self.fields}
+            raise TaskError(
+                f"Task `{self.name}`: {where} lacks {_quoted(missing)}; {held}. "
+                f"Every row needs {_quoted(self.fields)}, each a text."
+            )
         if self.labels and checked[self.output] not in self.labels:
             raise TaskError(
                 f"Task `{self.name}`: label `{checked[self.output]}` in {where} is not one of "
@@ -237,19 +178,25 @@ class Task:
 
     def evaluation_rows(self) -> list[dict[str, str]]:
         """Return the evaluation set's rows, checked; an empty list when the task names none."""
-        return self._labelled(self.evaluation, "evaluation", "test")
+        return self._labelled(self.evaluation, "evaluation", ("test", "validation"))
 
     def train_rows(self) -> list[dict[str, str]]:
         """Return the labelled rows that the user has, checked; an empty list when the task names none."""
-        return self._labelled(self.train, "train", "train")
+        return self._labelled(self.train, "train", ("train",))
 
-    def _labelled(self, reference: RowsReference | None, name: str, split: str) -> list[dict[str, str]]:
+    def _labelled(self, reference: RowsReference | None, name: str, splits: tuple[str, ...]) -> list[dict[str, str]]:
         if reference is None:
             return []
-        return [self.check_row(row, f"{name} row {i}") for i, row in enumerate(reference.read(split))]
+        rows = [self.check_row(row, f"{name} row {i}") for i, row in enumerate(reference.read(splits))]
+        if not rows:
+            raise TaskError(
+                f"Task `{self.name}`: `{name}` names {reference.path or reference.dataset}, which holds no rows. "
+                f"Add rows with {_quoted(self.fields)}, or leave `{name}` out."
+            )
+        return rows
 
 
-def _quoted(names: Sequence[str] | Mapping[str, Any]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -260,34 +207,20 @@ def _reference_dict(reference: RowsReference | None) -> dict[str, str] | None:
     return {name: value for name in names if (value := getattr(reference, name)) is not None}
 
 
-def _download(source: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    asked = f"Task `{source}` is not a file here; looked for it as a Hub dataset with a `task.yaml`"
-    if source.count("/") != 1 or source.endswith((".yaml", ".yml")):
-        raise TaskError(
-            f"Task file {source} does not exist. Give the path of a task.yaml, or the id of a Hub dataset."
-        )
-    try:
-        return Path(hf_hub_download(source, "task.yaml", repo_type="dataset"))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise TaskError(f"{asked}: {' '.join(str(error).split())}") from error
-
-
-def _parse(content: Mapping[str, Any], *, where: str, root: Path | None) -> Task:
+def _parse(content: Mapping[str, Any], where: str, find: Find) -> Task:
     for key in content:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {_quoted(KEYS)}."
             raise TaskError(f"{where}: unknown key `{key}`; {hint}")
+    content = {key: value for key, value in content.items() if value is not None}
     name = _text(content, "name", where)
     if not all(c.isalnum() or c in "-_." for c in name) or not name[0].isalnum():
         raise TaskError(
             f"{where}: `name` is `{name}`; use letters, digits, `-`, `_` and `.` only, as in `support-triage`."
         )
     inputs = _names(content.get("inputs", ["input"]), "inputs", where)
-    output = str(content.get("output", "output"))
+    output = _text({"output": "output", **content}, "output", where)
     for field_name in (*inputs, output):
         if field_name in RESERVED_FIELDS or (*inputs, output).count(field_name) > 1:
             raise TaskError(f"{where}: field `{field_name}` is reserved or named twice; call it something else.")
@@ -303,13 +236,13 @@ def _parse(content: Mapping[str, Any], *, where: str, root: Path | None) -> Task
         labels=labels,
         examples=(),
         extractive=extractive,
-        evaluation=_reference(content.get("evaluation"), "evaluation", where, root),
-        train=_reference(content.get("train"), "train", where, root),
+        evaluation=_reference(content.get("evaluation"), "evaluation", where, find),
+        train=_reference(content.get("train"), "train", where, find),
         attributes=_attributes(content.get("attributes") or {}, where),
-        language=str(content.get("language") or "en"),
-        license=str(content["license"]) if content.get("license") else None,
+        language=_text({"language": "en", **content}, "language", where),
+        license=_text(content, "license", where) if "license" in content else None,
     )
-    metric = str(content.get("metric") or METRICS[task.kind][0])
+    metric = _text({"metric": METRICS[task.kind][0], **content}, "metric", where)
     if metric not in METRICS[task.kind]:
         raise TaskError(
             f"{where}: metric `{metric}` does not fit a {task.kind} task; use one of {_quoted(METRICS[task.kind])}."
@@ -340,11 +273,22 @@ def _flag(value: Any, key: str, where: str) -> bool:
 
 
 def _labels(value: Any, where: str) -> dict[str, str]:
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
     if isinstance(value, list | tuple):
-        value = {label: "" for label in value}
-    if not isinstance(value, Mapping):
+        pairs = [(label, None) for label in value]
+    if not isinstance(pairs, list):
         raise TaskError(f"{where}: `labels` is {value!r}; expected `label: a phrase that describes a text with it`.")
-    labels = {str(label): str(phrase or label).strip() for label, phrase in value.items()}
+    labels: dict[str, str] = {}
+    for label, phrase in pairs:
+        name, described = as_text(label), "" if phrase is None else as_text(phrase)
+        if not name or not name.strip() or described is None:
+            raise TaskError(
+                f"{where}: label {label!r} has the phrase {phrase!r}; expected `label: a phrase that describes a text "
+                "with it`, both texts."
+            )
+        if name in labels:
+            raise TaskError(f"{where}: label `{name}` stands in `labels` twice. Remove one.")
+        labels[name] = described.strip() or name
     if len(labels) == 1:
         raise TaskError(f"{where}: `labels` has only `{next(iter(labels))}`; a classification needs at least two.")
     return labels
@@ -356,25 +300,41 @@ def _attributes(value: Any, where: str) -> dict[str, tuple[str, ...]]:
     return {str(name): _names(values, f"attributes.{name}", where) for name, values in value.items()}
 
 
-def _reference(value: Any, key: str, where: str, root: Path | None) -> RowsReference | None:
+def _reference(value: Any, key: str, where: str, find: Find) -> RowsReference | None:
     if not value:
         return None
     if isinstance(value, str):
-        value = {"path": value} if Path(value).suffix or (root and (root / value).exists()) else {"dataset": value}
+        value = {"path" if _is_path(value, find) else "dataset": value}
     known = ("path", "dataset", "config", "split", "revision")
-    if not isinstance(value, Mapping) or set(value) - set(known) or ("path" in value) == ("dataset" in value):
+    named = {name: v for name, v in value.items() if v is not None} if isinstance(value, Mapping) else {}
+    if set(named) - set(known) or ("path" in named) == ("dataset" in named):
         raise TaskError(
             f"{where}: `{key}` is {value!r}; expected `path: FILE` or `dataset: HUB_ID`, with split if needed."
         )
-    reference = RowsReference(**{name: str(v) for name, v in value.items()})
+    reference = RowsReference(**{name: str(v) for name, v in named.items()})
     if reference.path is None:
         return reference
-    path = (root or Path()) / Path(reference.path).expanduser()
+    path = find(reference.path)
     if not path.exists():
         raise TaskError(
-            f"{where}: `{key}` names {path}, which does not exist. Correct the path; it is relative to the task file."
+            f"{where}: `{key}` names {path}, which does not exist. Correct the path; it is relative to the task file, "
+            "or to the working directory for a dict."
         )
+    if not path.is_dir():
+        if path.suffix not in FILE_KINDS:
+            raise TaskError(
+                f"{where}: `{key}` names {path}, which ends in `{path.suffix}`; give {', '.join(FILE_KINDS)}."
+            )
+        if len(named) > 1:
+            extra = [name for name in named if name != "path"]
+            raise TaskError(f"{where}: `{key}` names a single file, which has no {_quoted(extra)}. Remove that.")
     return replace(reference, path=str(path.resolve()))
+
+
+def _is_path(value: str, find: Find) -> bool:
+    if Path(value).suffix in FILE_KINDS or value.startswith((".", "/", "~")):
+        return True
+    return isinstance(find, Beside) and find(value).exists()
 
 
 def _examples(value: Any, task: Task, where: str) -> tuple[dict[str, str], ...]:
@@ -392,13 +352,18 @@ def _examples(value: Any, task: Task, where: str) -> tuple[dict[str, str], ...]:
             hint = f" Did you mean `{near[0]}`?" if near else ""
             raise TaskError(f"{where}: example {number} has {_quoted(extra)}, which the task does not know.{hint}")
         checked = task.check_row(example, f"example {number}")
+        if blank := [name for name in task.fields if not checked[name].strip()]:
+            raise TaskError(f"{where}: example {number} has nothing in {_quoted(blank)}; write what belongs there.")
         if task.extractive and not any(checked[task.output] in checked[name] for name in task.inputs):
             raise TaskError(
                 f"{where}: the task is extractive, but `{task.output}` of example {number} stands in none of its "
                 f"inputs: `{checked[task.output]}`. Copy it word for word, or set `extractive: false`."
             )
-        if example.get("rationale"):
-            checked["rationale"] = str(example["rationale"])
+        rationale = as_text(example.get("rationale", ""))
+        if rationale is None and example["rationale"] is not None:
+            raise TaskError(f"{where}: `rationale` of example {number} is {example['rationale']!r:.80}; give a text.")
+        if rationale and rationale.strip():
+            checked["rationale"] = rationale
         examples.append(checked)
     with_rationale = sum("rationale" in example for example in examples)
     if 0 < with_rationale < len(examples):

@@ -199,9 +199,7 @@ def _retrieved(
         yield retrieved, source, float(closest[i])
 
 
-def _columns(
-    task: Task, names: tuple[str, ...], best: NDArray[np.int32], fields: NDArray[np.int32]
-) -> dict[str, str]:
+def _columns(task: Task, names: tuple[str, ...], best: NDArray[np.int32], fields: NDArray[np.int32]) -> dict[str, str]:
     columns = {name: names[int(column)] for name, column in zip(task.inputs, fields, strict=True) if column >= 0}
     return columns | {"input": names[int(best[0])], "output": names[int(best[1])]}
 

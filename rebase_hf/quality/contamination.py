@@ -153,7 +153,8 @@ def _stems(name: str) -> set[str]:
         if parts:
             stems |= {"".join(parts), "".join(part[0] for part in parts[:-1]) + parts[-1]}
             stems |= {_without_prefix(parts[0])} if len(parts) == 1 else set()
-    return {stem for stem in stems if len(stem) >= 3 and not stem.isdigit()}
+    # Two letters say too little; two Chinese characters are a word.
+    return {stem for stem in stems if len(stem) >= (3 if stem.isascii() else 2) and not stem.isdigit()}
 
 
 def _runs(name: str) -> set[str]:

@@ -25,7 +25,7 @@ _WORD = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+"
 # those that stand alone like words (`x - y`, `[ { ( ) }`). Commas, stops, quotes and dashes do not.
 _SIGN = (
     r"[+*/=<>^%&|~×÷−-](?=\s*[\d(])|(?<=\b\w)[+*/=<>^%&|~×÷](?=\w\b)"
-    r"|(?<!\S)[^\w\s.,;:!?'\"`´‘’“”„«»…–—•·#\ud800-\udfff](?!\S)"
+    r"|(?<!\S)[^\w\s.,;:!?'\"`´‘’“”„«»…–—•·#\ud800-\udfff](?![^\s.,;:!?])"
 )
 _WORDS = re.compile(_WORD)
 _TOKENS = re.compile(f"{_WORD}|{_SIGN}")

@@ -4,7 +4,9 @@ Decisions are taken in candidate-rank order, never in the order in which answers
 the same dataset whatever the concurrency.
 """
 
+from bisect import insort
 from dataclasses import dataclass
+from math import ceil
 
 from rebase_hf.quality.checks import ANSWER_CHECKS, Refusal, settle_label
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -24,12 +26,15 @@ class CheckOptions:
         guard_evaluation: Drop outputs that give away evaluation rows, or nearly repeat one.
         min_confidence: Drop answers that the teacher itself is less sure of than this. Only the few-shot teacher says
             how sure it is; None takes every answer.
+        confident_share: Drop answers that are not among this share of the surest ones, of those with the same label
+            decided before. No fixed confidence means the same from task to task; the order does.
         label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
     """
 
     near_duplicates: float | None = NEAR
     guard_evaluation: bool = True
     min_confidence: float | None = None
+    confident_share: float | None = None
     label_share: float | None = None
 
 
@@ -54,6 +59,7 @@ class Gate:
         self._teacher = teacher
         self._label_cap = None if options.label_share is None else max(1, round(options.label_share * num_examples))
         self._labels: dict[str, int] = {}
+        self._sure: dict[str, list[float]] = {}
         near = options.near_duplicates
         form = frozenset[str]().union(*(shared_shingles(e[name] for e in task.examples) for name in task.inputs))
         self._seen = None if near is None else NearDuplicates(near=near, seed=seed, form=form)
@@ -83,13 +89,12 @@ class Gate:
         )
 
     def _refusal(self, fields: dict[str, str], rationale: str | None, completion: Completion) -> Refusal | None:
-        task, options = self._task, self._options
+        task = self._task
         for check in ANSWER_CHECKS:
             if (refusal := check(task, fields, rationale)) is not None:
                 return refusal
-        least = options.min_confidence
-        if least is not None and completion.confidence is not None and completion.confidence < least:
-            return "low_confidence", f"the teacher is {completion.confidence:.3f} sure, less than {least:.3f}"
+        if (unsure := self._unsure(fields[task.output], completion.confidence)) is not None:
+            return unsure
         if (shared := self._in_evaluation(fields)) is not None:
             return "in_evaluation_set", f"shares with the evaluation set: {shared}"
         cap = self._label_cap
@@ -104,6 +109,19 @@ class Gate:
         if number < len(self._shots):
             return "few_shot_copy", f"repeats example {self._shots[number]} of the task (similarity {similarity:.2f})"
         return "duplicate_output", f"repeats an accepted example (similarity {similarity:.2f})"
+
+    def _unsure(self, output: str, confidence: float | None) -> Refusal | None:
+        """Refuse an answer that the teacher is not sure enough of, where it says how sure it is."""
+        if confidence is None:
+            return None
+        least = self._options.min_confidence or 0.0
+        if (share := self._options.confident_share) is not None:
+            sure = self._sure.setdefault(output if self._task.labels else "", [])
+            insort(sure, confidence)
+            least = max(least, sure[len(sure) - ceil(share * len(sure))])
+        if confidence < least:
+            return "low_confidence", f"the teacher is {confidence:.3f} sure, less than {least:.3f}"
+        return None
 
     def _in_evaluation(self, fields: dict[str, str]) -> str | None:
         if not self._guard:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rebase_hf.embedding_model import DEFAULT_MODEL, IDENTITY_FILES, find_embedding_model, model_fingerprint
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable, require
 from rebase_hf.rows import Completion, Draft, Message, Sampling
-from rebase_hf.setfit_training import add_missing_labels, train_setfit
+from rebase_hf.setfit_training import train_setfit
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import (
     BudgetReached,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Part of what an answer is keyed by: a change of how the teacher is trained gives new answers.
 MAX_PAIRS = 600
 MAX_LENGTH = 128
-VERSION = 2
+VERSION = 3
 
 BATCH = 64
 BATCH_SECONDS = 0.005
@@ -193,11 +193,10 @@ def _train(task: Task, base_model: str | None, seed: int) -> "SetFitModel":
 
 
 def _training_texts(task: Task) -> tuple[list[str], list[str]]:
-    return add_missing_labels(
-        [task.input_text(example) for example in task.examples],
-        [example[task.output] for example in task.examples],
-        task.labels,
-    )
+    """Return the task's examples, and the phrase of each label as one more text with that label."""
+    texts = [task.input_text(example) for example in task.examples]
+    labels = [example[task.output] for example in task.examples]
+    return [*texts, *task.labels.values()], [*labels, *task.labels]
 
 
 def _training_digest(task: Task) -> str:

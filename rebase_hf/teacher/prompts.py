@@ -20,12 +20,12 @@ from rebase_hf.task import Task
 # ReBase's fallback threshold: above this many characters a row is cut to its two best columns (its code, :634-641).
 ROW_CHARS = 4000
 MAX_ANSWER_CHARS = 200_000
-# What opens a role or control token of a chat template (`<|im_start|>`, `</s>`, `<start_of_turn>`, `<image>`, `[INST]`,
-# `<<SYS>>`, full-width bars), and the `![` that makes TGI's router fetch an address (SYSTEMS 1, security). The list of
-# tokens grows with every model, so any `<` that could open one counts; `a < b`, `x <= 3` and `<3` stay as they are.
+# What opens a role or control token of a chat template (`<|im_start|>`, `</s>`, `<start_of_turn>`, `<image>`,
+# `[INST]`, `<<SYS>>`, full-width bars), and the `![` that makes TGI's router fetch an address (SYSTEMS 1, security).
+# The list of tokens grows with every model, so any `<` that could open one counts; `a < b`, `x <= 3` and `<3` stay.
 # Line separators, direction marks and tag characters are text that a person who reads the prompt does not see.
 _POWERFUL = re.compile(
-    r"<(?![\s=\d\\]|$)|<(?=0x)"
+    r"<(?!<?\s|[=\d\\]|$)|<(?=0x)"
     r"|\[(?=/?(?:[A-Z][A-Z_]+|(?i:inst)|[gs]MASK)\])|(?<=!)\["
     "|[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
 )
@@ -81,8 +81,8 @@ def answer_schema(task: Task) -> dict[str, Any]:
 def shown_cells(row: RetrievedRow, *, row_chars: int = ROW_CHARS, field_chars: int | None = None) -> dict[str, str]:
     """Return the cells of a row that a prompt shows.
 
-    The whole row when it fits `row_chars`, else its best input and output columns, each cut to its share: the budget is
-    divided evenly, and what a short column leaves over goes to the longer one.
+    The whole row when it fits `row_chars`, else its best input and output columns, each cut to its share: the budget
+    is divided evenly, and what a short column leaves over goes to the longer one.
 
     Args:
         row_chars: Character budget of a row as JSON (ReBase: 4000).
