@@ -12,11 +12,11 @@ DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELI
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
-		--num-examples 200 --seeds 3 --max-pairs 600 --output runs/demo
+		--num-examples 200 --max-per-source 80 --seeds 3 --max-pairs 600 --output runs/demo
 
 bench-demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
-		--num-examples 200 --seeds 5 --max-pairs 600 --output runs/bench-demo
+		--num-examples 200 --max-per-source 80 --seeds 5 --max-pairs 600 --output runs/bench-demo
 
 runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type f)
 	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))

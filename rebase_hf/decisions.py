@@ -198,6 +198,7 @@ def example_record(example: Example, row: RetrievedRow | None) -> str:
             "score": row.score,
             "parts": dict(row.parts),
             "columns": dict(row.columns),
+            "fields_from": dict(row.fields),
         }
     return json.dumps(record, ensure_ascii=False)
 

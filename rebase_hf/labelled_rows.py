@@ -10,6 +10,8 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rebase_hf.errors import TaskError
 
 FILE_KINDS = (".jsonl", ".json", ".csv", ".parquet")
@@ -165,13 +167,15 @@ def as_text(value: Any) -> str | None:
     """Return a single value as the text that its author wrote, or None where it is no single value."""
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    return str(value) if isinstance(value, int | float) else None
+    return str(value) if isinstance(value, int | float) and value == value else None  # NaN is no value
 
 
 def one_line(error: BaseException) -> str:

@@ -47,7 +47,10 @@ GIVE_UP_AFTER = 600.0
 # A worker that waits for another process says this often how far it needs it to go.
 TELL_SECONDS = 1.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
-DECIDING = ("rows", "task", "methods", "quality", "teacher/prompts", "teacher/templates", "setfit_training", "leader")
+DECIDING = (
+    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
+    "teacher/templates", "setfit_training", "leader",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -404,7 +407,8 @@ class _Consumer:
             _LEADERS[self._plan.run_id] = leader
             if not self._attached:
                 self._attach()
-        leader.start()
+            # Within the lock: another reader that finds it may join it.
+            leader.start()
         return True
 
 

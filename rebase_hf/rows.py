@@ -52,8 +52,8 @@ class RetrievedRow:
     Attributes:
         score: What the rows are ranked by; for ReBase the mean of `parts`.
         parts: The scores that it is made of, by name: `instruction`, `input`, `output`.
-        columns: For each field of the task, the column of the row that comes nearest to it. `input` and `output`
-            hold the two columns that decided the score (ReBase's argmax columns).
+        columns: The columns that decided the score, by its parts; for ReBase the argmax columns `input` and `output`.
+        fields: For each input field of the task, the column that can stand in for it.
         key: The row's key in the index it was found in.
     """
 
@@ -61,6 +61,7 @@ class RetrievedRow:
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     key: int = -1
 
 

@@ -278,7 +278,7 @@ def test_run_trains_a_student_compares_it_and_writes_cards_and_report(command, m
         )  # fmt: skip
     assert code == 0, err
     report = json.loads((run / "report.json").read_text())
-    assert set(report["baselines"]) == {"majority", "few_examples"}
+    assert set(report["baselines"]) == {"majority", "few_examples", "examples_and_phrases"}
     assert len(report["comparison"]["per_seed"]["student"]) == 2 and report["evaluation"]["rows"] == 150
     assert f"{report['student']['accuracy']:.3f}" in out and "majority" in out
     assert (run / "report.html").is_file() and (run / "student/README.md").is_file()

@@ -25,13 +25,16 @@ def test_a_random_model_is_asked_journalled_quarantined_and_stopped(home, triage
     index = RowIndex.build(tmp_path / "index", [str(rows)], encoder=make_static_encoder(tmp_path), licenses="any")
     task = tmp_path / "task.yaml"
     task.write_text(yaml.safe_dump(triage))
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "rebase_hf", "generate", str(task), "--index", str(index.path), "--teacher", f"local:{model}",
-            "--num-examples", "3", "--max-tokens", "16", "--output", str(tmp_path / "run"),
-        ],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    asked = [sys.executable, "-m", "rebase_hf", "generate", str(task), "--index", str(index.path)]
+    asked += ["--teacher", f"local:{model}", "--num-examples", "3", "--max-tokens", "16", "--output"]
+
+    def run(name):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*asked, str(tmp_path / name)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+        )
+
+    done = run("run")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     report = json.loads((tmp_path / "run/report.json").read_text())
@@ -41,12 +44,6 @@ def test_a_random_model_is_asked_journalled_quarantined_and_stopped(home, triage
     assert report["requests"] >= report["outputs"]
     left = subprocess.run(["pgrep", "-f", str(model)], capture_output=True, text=True).stdout.split()
     assert left == []
-    again = subprocess.run(
-        [
-            sys.executable, "-m", "rebase_hf", "generate", str(task), "--index", str(index.path), "--teacher", f"local:{model}",
-            "--num-examples", "3", "--max-tokens", "16", "--output", str(tmp_path / "again"),
-        ],
-        cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    again = run("again")
     assert again.returncode == 3
     assert (tmp_path / "again/ledger.jsonl").read_bytes() == (tmp_path / "run/ledger.jsonl").read_bytes()

@@ -20,7 +20,9 @@ def python(code, **options):
 
 
 def test_importing_it_loads_nothing_heavy():
-    loaded = json.loads(python(f"import rebase_hf, sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"))
+    loaded = json.loads(
+        python(f"import rebase_hf, sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))")
+    )
     assert loaded == []
 
 

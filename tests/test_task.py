@@ -3,9 +3,11 @@ import pickle
 import subprocess
 import sys
 import time
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
@@ -286,6 +288,33 @@ def test_numbers_and_booleans_of_json_are_read_as_they_are_written(tmp_path):
         {"input": "1.50", "output": "true"},
         {"input": "12345678901234567890", "output": "\ufffd!"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"),
+        (np.int64(7), "7"),
+        (np.float32(0.5), "0.5"),
+        (np.bool_(True), "true"),
+        (np.str_("a"), "a"),
+        (datetime(2024, 5, 1), "2024-05-01"),
+        (datetime(2024, 5, 1, 10, 30), "2024-05-01T10:30:00"),
+        (date(2024, 5, 1), "2024-05-01"),
+        (float("nan"), None),
+        (None, None),
+        ({"a": 1}, None),
+        (["a"], None),
+        (b"a", None),
+    ],
+)
+def test_a_single_value_is_a_text_and_nothing_else_is(value, text):
+    row = {"message": value, "team": "billing"}
+    if text is None:
+        with pytest.raises(TaskError, match="row 3 lacks `message`"):
+            Task.load(TRIAGE).check_row(row, "row 3")
+    else:
+        assert Task.load(TRIAGE).check_row(row, "row 3")["message"] == text
 
 
 LABELLED = Features({"message": Value("string"), "team": ClassLabel(names=["delivery", "billing"])})

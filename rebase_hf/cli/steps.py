@@ -226,7 +226,7 @@ def trace_example(folder: Path, position: int) -> str:
     finally:
         journal.close()
     story = {"source": row.get("source"), "score": row.get("score"), "parts": row.get("parts"),
-             "columns": row.get("columns"), "cells": row.get("cells")}  # fmt: skip
+             "columns": row.get("columns"), "fields_from": row.get("fields_from"), "cells": row.get("cells")}  # fmt: skip
     parts = [f"# Source row\n{json.dumps(story, indent=2, ensure_ascii=False)}"]
     if request is None:
         parts.append(f"# Prompt\nnot in the journal of this machine (request {key})")

@@ -76,6 +76,33 @@ def nearest_rows(
         looked *= 4
 
 
+def column_scores(
+    store: RowsStore, vectors: VectorStore, queries: Array, keys: Array, *, junk: bool
+) -> tuple[Array, Array]:
+    """Return the columns of some rows and how near their cells are to each query on average.
+
+    Args:
+        queries: float32 (m, dimension).
+        keys: Rows of one source, a few hundred at most.
+        junk: Whether cells that say nothing by themselves count.
+
+    Returns:
+        Columns, int32 (c), and mean scores, float32 (c, m).
+    """
+    rows = np.asarray(keys, dtype=np.int64)
+    cells, _ = _cells_of(store, rows, store.cell_starts[rows + 1] - store.cell_starts[rows])
+    if not junk:
+        cells = cells[~store.cell_junk[cells]]
+    if not len(cells):
+        return np.zeros(0, np.int32), np.zeros((0, len(queries)), np.float32)
+    ids, place = np.unique(store.cell_vectors[cells], return_inverse=True)
+    scores = vectors.scores(ids, queries)[place]
+    columns, at = np.unique(store.cell_columns[cells], return_inverse=True)
+    sums = np.zeros((len(columns), len(queries)), np.float32)
+    np.add.at(sums, at, scores)
+    return columns.astype(np.int32), sums / np.bincount(at)[:, None].astype(np.float32)
+
+
 def _cells_of(store: RowsStore, rows: Array, counts: Array) -> tuple[Array, Array]:
     """Return the cells of the rows, one row after the other, and which of the rows each is of."""
     owners = np.repeat(np.arange(len(rows)), counts)

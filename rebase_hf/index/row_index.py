@@ -12,7 +12,7 @@ import numpy as np
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index import manifest as manifests
 from rebase_hf.index.building import build_index
-from rebase_hf.index.cell_scores import best_cells, nearest_rows
+from rebase_hf.index.cell_scores import best_cells, column_scores, nearest_rows
 from rebase_hf.index.durable import read_array
 from rebase_hf.index.encoders import Encoder, encode_texts, encoder_identity, load_encoder
 from rebase_hf.index.generations import BuildSettings
@@ -232,6 +232,19 @@ class RowIndex:
             the row competes.
         """
         return best_cells(self._rows, self._vectors, np.atleast_2d(queries), keys, junk=junk)
+
+    def column_scores(self, queries: Array, keys: Array, *, junk: bool = False) -> dict[int, Array]:
+        """Return for each column of some rows of one source how near its cells are to the queries on average.
+
+        Args:
+            queries: float32 (m, dimension).
+            keys: Rows of one source.
+
+        Returns:
+            Column of the source to mean dot products, float32 (m).
+        """
+        columns, means = column_scores(self._rows, self._vectors, np.atleast_2d(queries), keys, junk=junk)
+        return dict(zip(columns.tolist(), means, strict=True))
 
     def nearest_rows(self, query: Array, k: int, *, junk: bool = False) -> tuple[Array, Array, float]:
         """Return the k rows whose best cell is nearest to a query: through the graph when `approximate`, else exactly.

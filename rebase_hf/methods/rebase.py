@@ -19,8 +19,10 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods.scoring import PARTS, Ranking, TaskQueries, embed_task, rank_rows
+from rebase_hf.methods.columns import FieldColumns
+from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard, same_family, task_names
 from rebase_hf.quality.duplicates import NEAR, NearDuplicates, normalise
 from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling
@@ -160,7 +162,8 @@ def _ranked(
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     """Yield the rows by rank, each with the number of its source and its similarity to the evaluation set."""
     queries = embed_task(task, index, label_phrases=options.label_phrases)
-    held = index.encoder.encode(list(guard.texts)) if guard is not None and guard.texts else None
+    held = encode_texts(index.encoder, guard.texts) if guard is not None and guard.texts else None
+    columns = FieldColumns(task, index, queries, junk=options.junk_columns)
     given: set[int] = set()
     limit = max(1000, 4 * num_examples, options.max_rows or 0)
     while True:
@@ -169,23 +172,16 @@ def _ranked(
         ranks = [rank for rank, key in enumerate(ranking.keys.tolist()) if key not in given]
         given.update(ranking.keys.tolist())
         for start in range(0, len(ranks), CHUNK):
-            yield from _retrieved(task, index, ranking, ranks[start : start + CHUNK], queries, options, held)
+            yield from _retrieved(index, ranking, ranks[start : start + CHUNK], columns, held)
         if ranking.complete:
             return
         limit *= 4
 
 
 def _retrieved(
-    task: Task,
-    index: RowIndex,
-    ranking: Ranking,
-    ranks: list[int],
-    queries: TaskQueries,
-    options: ReBaseOptions,
-    held: NDArray[np.float32] | None,
+    index: RowIndex, ranking: Ranking, ranks: list[int], columns: FieldColumns, held: NDArray[np.float32] | None
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     keys = ranking.keys[ranks]
-    fields = index.best_cells(queries.fields, keys, junk=options.junk_columns)[1]
     closest = _closest(index, keys, held)
     for i, (rank, row) in enumerate(zip(ranks, index.rows(keys), strict=True)):
         source = int(index.row_sources[keys[i]])
@@ -193,15 +189,16 @@ def _retrieved(
             source=row,
             score=float(ranking.scores[rank]),
             parts={part: float(score) for part, score in zip(PARTS, ranking.parts[rank], strict=True)},
-            columns=_columns(task, index.sources[source].columns, ranking.columns[rank], fields[i]),
+            columns=_best_columns(index, source, ranking.columns[rank]),
+            fields=columns.of(source, row),
             key=int(keys[i]),
         )
         yield retrieved, source, float(closest[i])
 
 
-def _columns(task: Task, names: tuple[str, ...], best: NDArray[np.int32], fields: NDArray[np.int32]) -> dict[str, str]:
-    columns = {name: names[int(column)] for name, column in zip(task.inputs, fields, strict=True) if column >= 0}
-    return columns | {"input": names[int(best[0])], "output": names[int(best[1])]}
+def _best_columns(index: RowIndex, source: int, best: NDArray[np.int32]) -> dict[str, str]:
+    names = index.sources[source].columns
+    return {"input": names[int(best[0])], "output": names[int(best[1])]}
 
 
 def _closest(index: RowIndex, keys: NDArray[np.int64], held: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.task import Task
 
@@ -75,7 +76,7 @@ def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True) -> Ta
         outputs += missing
     by_field = [[example[name] for example in task.examples] for name in task.inputs]
     texts = [task.instruction, *inputs, *outputs, *(text for field in by_field for text in field)]
-    vectors = index.encoder.encode(texts)
+    vectors = encode_texts(index.encoder, texts)
     rest = vectors[1 + len(inputs) + len(outputs) :].reshape(len(by_field), len(task.examples), -1)
     return TaskQueries(
         instruction=vectors[0],
@@ -118,7 +119,8 @@ def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) 
     wide = min(len(index), 4 * limit)
     found: list[NDArray[np.int64]] = []
     floors: list[float] = []
-    for query in (queries.input, queries.output, queries.input + queries.output):
+    both = queries.input + queries.output
+    for query in (queries.input, queries.output, both / max(float(np.linalg.norm(both)), 1e-6)):
         keys, _, floor = index.nearest_rows(query, wide, junk=junk)
         found.append(np.asarray(keys, dtype=np.int64))
         floors.append(floor)

@@ -7,6 +7,7 @@ from typing import Any
 NAMES = {
     "student": "Student (trained on this dataset)",
     "few_examples": "Same student, the few examples only",
+    "examples_and_phrases": "Same student, the few examples and the labels' phrases",
     "majority": "Always the most frequent label",
 }
 

@@ -118,7 +118,7 @@ class Gate:
         if (share := self._options.confident_share) is not None:
             sure = self._sure.setdefault(output if self._task.labels else "", [])
             insort(sure, confidence)
-            least = max(least, sure[len(sure) - ceil(share * len(sure))])
+            least = max(least, sure[len(sure) - max(1, ceil(share * len(sure)))])
         if confidence < least:
             return "low_confidence", f"the teacher is {confidence:.3f} sure, less than {least:.3f}"
         return None

@@ -20,7 +20,8 @@ class Comparison:
 
     Attributes:
         student: The student of the first seed, to keep: the best one would be chosen by the held-out rows.
-        scores: Metrics by contender (`student`, `few_examples`, `majority`), one dict a seed; the majority has one.
+        scores: Metrics by contender (`student`, `few_examples`, `examples_and_phrases`, `majority`), one dict a seed;
+            the majority has one.
         metric: The task's metric.
         max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others).
         train_rows: How many rows the student was trained on, the task's examples included.
@@ -53,7 +54,9 @@ class Comparison:
                 "seeds": list(self.seeds),
                 "max_pairs": self.max_pairs,
                 "per_seed": {
-                    name: [run[self.metric] for run in self.scores[name]] for name in ("student", "few_examples")
+                    name: [run[self.metric] for run in runs]
+                    for name, runs in self.scores.items()
+                    if name != "majority"
                 },
                 "train_rows": self.train_rows,
                 "few_examples": self.few_examples,
@@ -76,6 +79,8 @@ def compare(
 
     - student: trained on the dataset and the task's examples;
     - few_examples: the same student, base model, seeds and number of pairs, on the task's examples alone;
+    - examples_and_phrases: the same once more, on the examples and the labels' phrases, where the task has phrases:
+      all that the task file says, which is also what the few-shot teacher is trained on;
     - majority: always the most frequent output of the student's training data (never of the held-out rows).
 
     Args:
@@ -93,6 +98,8 @@ def compare(
         "student": training_rows(task, dataset),
         "few_examples": [example_row(task, example) for example in task.examples],
     }
+    if phrases := phrase_rows(task):
+        contenders["examples_and_phrases"] = [*contenders["few_examples"], *phrases]
     scores: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     kept: Student | None = None
     for seed, name in _with_progress([(seed, name) for seed in seeds for name in contenders]):
@@ -112,6 +119,14 @@ def compare(
         evaluation_rows=len(held_out),
         base_model=str(kept.facts["base_model"]),
     )
+
+
+def phrase_rows(task: Task) -> list[TrainingRow]:
+    """Return the labels' phrases as rows with these labels; none where labels have no phrases or inputs are several."""
+    if len(task.inputs) > 1:
+        return []
+    described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
+    return [TrainingRow({task.inputs[0]: phrase, task.output: label}) for label, phrase in described.items()]
 
 
 def _majority_scores(

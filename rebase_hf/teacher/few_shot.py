@@ -1,7 +1,7 @@
 """The teacher that needs no LLM: SetFit, trained on the task's few examples, labels the retrieved rows.
 
 It is self-training on retrieved rows: it can't make a text fit the task, as a language model does, only say which
-label a row's own text has, and how sure it is.
+label a row's own text has, and how sure it is. It learns from the task's examples and from the phrase of each label.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ BATCH_SECONDS = 0.005
 class FewShotTeacher:
     """An asker that is trained here, at the first row that the journal has no answer for.
 
-    A handful of examples leaves the classifier's probabilities low (with 14 labels a mean of .09), but in a useful order.
-    So its confidence in a label is that label's probability against the mean probability that it gives to the examples
-    it was trained on, at most 1: how sure it is, measured by how sure it can be.
+    A handful of examples leaves the classifier's probabilities low (with 14 labels a mean of .09), but in a useful
+    order. So its confidence in a label is that label's probability against the mean probability that it gives to the
+    examples it was trained on, at most 1: how sure it is, measured by how sure it can be.
 
     Args:
         teacher: `few-shot`; its `model` names another base model than the default encoder.
@@ -238,8 +238,8 @@ def _row_inputs(task: Task, draft: Draft) -> dict[str, str]:
             "The few-shot teacher labels retrieved rows, and this method asks without one. "
             "Use method `rebase`, or give an endpoint as the teacher."
         )
-    columns, cells = draft.row.columns, draft.row.source.cells
-    inputs = {name: cells.get(columns.get(name) or columns.get("input") or "", "") for name in task.inputs}
+    row, cells = draft.row, draft.row.source.cells
+    inputs = {name: cells.get(row.fields.get(name) or row.columns.get("input") or "", "") for name in task.inputs}
     if empty := [name for name, text in inputs.items() if not text.strip()]:
         raise Unanswered("no_input_text", f"the row has no text for `{empty[0]}`")
     return {name: clean_text(text) for name, text in inputs.items()}

@@ -260,8 +260,8 @@ def answers(count: int) -> list[tuple[Draft, Completion, Parsed]]:
     things = ["kettle", "lamp", "chair", "book", "phone"]
     made = []
     for number in range(count):
-        a, b = chance.choice(things), chance.choice(things)
-        text = f"The {a} that I ordered with the {b} has not come yet, please tell me where my {chance.choice(things)} is."
+        a, b, c = (chance.choice(things) for _ in range(3))
+        text = f"The {a} that I ordered with the {b} has not come yet, please tell me where my {c} is."
         label = chance.choice(["billing", "delivery", "refund"])
         made.append(answer(text, label, confidence=chance.random(), number=number))
     return made

@@ -35,10 +35,12 @@ def journal(tmp_path):
     opened.close()
 
 
-def draft(text, *, columns=None, number=0):
+def draft(text, *, fields=None, number=0):
     cells = {"id": str(number), "body": text, "title": "a title"}
     source = SourceRow("org/bank", None, "train", "abc", number, "mit", None, cells)
-    row = RetrievedRow(source, 0.5, columns=columns or {"message": "body", "input": "title"})
+    row = RetrievedRow(
+        source, 0.5, columns={"input": "title"}, fields={"message": "body"} if fields is None else fields
+    )
     return Draft(messages=(Message("user", f"Transform this row: {text}"),), schema=None, row=row)
 
 
@@ -72,7 +74,7 @@ def test_it_labels_the_examples_it_was_trained_on(teacher, journal):
 
 
 def test_it_falls_back_to_the_best_input_column(teacher, journal):
-    [answer], _ = ask_all(teacher, CONTENT, journal, [draft("body text", columns={"input": "title"})])
+    [answer], _ = ask_all(teacher, CONTENT, journal, [draft("body text", fields={})])
     assert json.loads(answer.text)["message"] == "a title"
 
 

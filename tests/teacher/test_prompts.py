@@ -294,6 +294,7 @@ def test_a_lone_value_is_read_as_it_is_written(value, text):
             "it lacks 'message' and it has 'text', which was not asked for",
         ),
         ('{"Message": "a", "team": "b"}', "wrong_fields", "it lacks 'message' and it has 'Message', which was not"),
+        (f'{{"{"k" * 5000}": "a"}}', "wrong_fields", "it lacks 'message', 'team' and it has 'kkkk"),
         ('{"message": ["a"], "team": "b"}', "wrong_fields", "'message' is a list, not a text"),
         ('{"message": {"a": 1}, "team": "b"}', "wrong_fields", "'message' is an object, not a text"),
         ('{"message": null, "team": "b"}', "wrong_fields", "'message' is null, not a text"),
@@ -306,6 +307,7 @@ def test_what_is_no_answer_is_named(text, reason, detail):
     assert isinstance(found, Unreadable)
     assert found.reason == reason
     assert found.detail.startswith(detail)
+    assert len(found.detail) < 300
 
 
 def test_a_reasoning_task_needs_its_rationale():
