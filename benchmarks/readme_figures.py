@@ -59,7 +59,7 @@ def table(figures: dict[str, Any]) -> str:
     lines += [
         "",
         f"{figures['evaluation']['rows']} held-out rows; {comparison['train_rows']} training rows for the student and "
-        f"{comparison['few_examples']} for the few-examples student, {comparison['max_pairs']} training pairs for each; "
+        f"{comparison['few_examples']} for the few-examples student, {comparison['max_pairs']} training pairs each; "
         f"{figures['counts']['examples']} examples from {len(figures['sources'])} sources, out of "
         f"{figures['counts']['retrieved']} retrieved rows ("
         + ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items(), key=lambda x: (-x[1], x[0])))

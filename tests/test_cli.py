@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -249,7 +250,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(
     with TGIServer(answer=desk_answer, latency=0.2, max_concurrent_requests=8) as server:
         asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 100)
         start = [sys.executable, "-m", "rebase_hf", *map(str, asked)]
-        running = subprocess.Popen(start, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        running = subprocess.Popen(
+            start, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        )
         deadline = time.monotonic() + 60
         while len(server.chat_requests) < 20 and time.monotonic() < deadline:
             time.sleep(0.02)

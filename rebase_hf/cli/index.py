@@ -1,11 +1,12 @@
 """`rebase-hf index`: build, look into, check, search, and push an index."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rebase_hf.errors import RebaseError
+if TYPE_CHECKING:
+    from rebase_hf.index.row_index import RowIndex
 
 app = typer.Typer(help="Build and look into an index of rows.", no_args_is_help=True)
 
@@ -35,7 +36,7 @@ def build(
 
     licenses = "any" if license and "any" in license else license or DEFAULT_LICENSES
     index = RowIndex.build(path, source, encoder=encoder, max_rows_per_source=max_rows_per_source, licenses=licenses)
-    _show(index.info())
+    _show(index)
 
 
 @app.command()
@@ -43,7 +44,7 @@ def info(path: Folder) -> None:
     """Show what an index holds."""
     from rebase_hf.index.row_index import RowIndex
 
-    _show(RowIndex.open(path).info())
+    _show(RowIndex.open(path))
 
 
 @app.command()
@@ -83,15 +84,21 @@ def push(
     typer.echo(RowIndex.open(path).push_to_hub(repo_id))
 
 
-def _show(facts: dict[str, object]) -> None:
-    if not facts:
-        raise RebaseError("The index says nothing about itself; build it again.")
-    width = max(len(name) for name in facts)
-    for name, value in facts.items():
-        if isinstance(value, list):
-            typer.echo(f"{name}:")
-            for entry in value:
-                parts = entry.items() if isinstance(entry, dict) else [("", entry)]
-                typer.echo("  " + "  ".join(f"{key}={item}" if key else str(item) for key, item in parts if item))
-        else:
-            typer.echo(f"{name:<{width}}  {value}")
+def _show(index: "RowIndex") -> None:
+    facts = index.info()
+    licenses = ", ".join(f"{name} {rows}" for name, rows in facts["licenses"].items())
+    size = f"{facts['bytes'] / 1e6:.1f} MB"
+    typer.echo(
+        f"{facts['path']}: {facts['rows']} rows of {len(index.sources)} sources, {facts['vectors']} vectors, {size}"
+    )
+    typer.echo(f"fingerprint {facts['fingerprint'][:16]}, encoder {facts['encoder']['name']}")
+    typer.echo(f"rows by licence: {licenses}")
+    width = max(len(source.dataset) for source in index.sources)
+    for source in index.sources:
+        total = "" if source.total_rows == source.rows else f" of {source.total_rows or 'an unknown number of'}"
+        revision = (source.revision or "")[:12]
+        typer.echo(
+            f"  {source.dataset:<{width}}  {source.rows}{total} rows  {source.license or 'no licence'}  {revision}"
+        )
+    for skip in index.skipped:
+        typer.echo(f"  left out: {skip.source} ({skip.reason}): {skip.detail}")

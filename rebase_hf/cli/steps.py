@@ -225,8 +225,7 @@ def trace_example(folder: Path, position: int) -> str:
         request, answer = journal.request(key), journal.get(key)
     finally:
         journal.close()
-    story = {"source": row.get("source"), "score": row.get("score"), "parts": row.get("parts"),
-             "columns": row.get("columns"), "fields_from": row.get("fields_from"), "cells": row.get("cells")}  # fmt: skip
+    story = {name: row.get(name) for name in ("source", "score", "parts", "columns", "fields_from", "cells")}
     parts = [f"# Source row\n{json.dumps(story, indent=2, ensure_ascii=False)}"]
     if request is None:
         parts.append(f"# Prompt\nnot in the journal of this machine (request {key})")

@@ -122,7 +122,7 @@ def compare(
 
 
 def phrase_rows(task: Task) -> list[TrainingRow]:
-    """Return the labels' phrases as rows with these labels; none where labels have no phrases or inputs are several."""
+    """Return the labels' phrases as rows with these labels; none where there are none, or several inputs."""
     if len(task.inputs) > 1:
         return []
     described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
