@@ -292,3 +292,33 @@ def test_run_trains_a_student_compares_it_and_writes_cards_and_report(command, m
     assert load_dataset(str(run), split="train").num_rows == 40
     code, out, _ = command("evaluate", run)
     assert code == 0 and f"{report['comparison']['per_seed']['student'][0]:.4f}" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["date-finder", "headline"])
+def test_run_trains_the_kind_of_student_that_the_task_asks_for(command, model_index, tmp_path, name):
+    from tests.doubles.tiny_models import make_bert, make_t5
+
+    tiny = make_bert(tmp_path / "bert") if name == "date-finder" else make_t5(tmp_path / "t5")
+    run = tmp_path / "run"
+    with TGIServer(answer=in_the_form_asked_for) as server:
+        code, out, err = command(
+            "run", ROOT / "examples" / name, "--index", model_index, "--teacher", server.url, "--output", run,
+            "--num-examples", 12, "--base-model", tiny, "--max-pairs", 16,
+        )  # fmt: skip
+    assert code == 0, err
+    report = json.loads((run / "report.json").read_text())
+    metric = {"date-finder": "squad_f1", "headline": "rouge_l"}[name]
+    assert 0.0 <= report["student"][metric] <= 1.0
+    assert set(report["baselines"]) == {"majority", "few_examples"}
+    assert (run / "student/README.md").is_file() and (run / "report.html").is_file()
+
+
+def test_a_base_model_that_can_not_be_had_is_told_before_anything_is_asked(command, model_index, tmp_path, triage):
+    with TGIServer(answer=desk_answer) as server:
+        code, _, err = command(
+            "run", ROOT / "examples/support-triage", "--index", model_index, "--teacher", server.url,
+            "--output", tmp_path / "run", "--base-model", "not/a/model",
+        )  # fmt: skip
+        assert code == 2 and "`not/a/model`" in err and "--base-model" in err
+        assert not server.chat_requests

@@ -138,15 +138,19 @@ def run(
 
     plan = plan_of(locals())
     folder = output or Path("runs") / plan.task.name
+    from rebase_hf.students.training import check_base_model
+
+    check_base_model(plan.task, base_model)
     if push_to:
         from rebase_hf.publish.hub import prove_write_access
 
         prove_write_access(push_to)
         prove_write_access(push_to, "model")
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
+    write_pages(folder)
     if made["examples"]:
         made = train_and_compare(folder, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
-    write_pages(folder)
+        write_pages(folder)
     show_dataset(folder, made)
     show_student(folder, made)
     raise_shortfall(made, allow_fewer=allow_fewer, allow_quarantined=allow_quarantined)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.errors import StudentError
+from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model
+from rebase_hf.errors import StudentError, require
 from rebase_hf.students.saving import read_saved
 from rebase_hf.students.student import Student, TrainingRow, training_rows
 from rebase_hf.task import Task
@@ -71,6 +72,34 @@ def train_on_rows(
     from rebase_hf.students.seq2seq import train_seq2seq_student
 
     return train_seq2seq_student(task, rows, base_model=base_model, seed=seed, rows_shown=max_pairs)
+
+
+def check_base_model(task: Task, base_model: str | None) -> None:
+    """Raise when the student of a task could not be trained here: before anything is paid for its data.
+
+    Raises:
+        MissingExtraError: What this kind of student is trained with is not installed.
+        StudentError: Its base model is neither a folder, nor in the local cache, nor to be had from the Hub.
+    """
+    extra = "setfit" if task.kind == "classification" else "trainer"
+    require("setfit" if extra == "setfit" else "transformers", what=f"A student for a {task.kind} task", extra=extra)
+    from rebase_hf.students.seq2seq import DEFAULT_BASE_MODEL
+
+    default = DEFAULT_BASE_MODEL if task.kind == "generation" else DEFAULT_MODEL
+    found = find_embedding_model(base_model or default)
+    if Path(found).is_dir():
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(found, "config.json")
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = " ".join(str(error).split())
+        raise StudentError(
+            f"The student's base model `{found}` is neither a folder here nor in the local cache, and the Hub does "
+            f"not give it ({reason}). Name another with --base-model, or make the dataset alone with `rebase-hf generate`."
+        ) from error
 
 
 def load_student(path_or_repo_id: str | Path, revision: str | None = None) -> Student:
