@@ -55,6 +55,13 @@ def table(figures: dict[str, Any]) -> str:
             scores = figures["scores"][name]
             spread = f" ± {scores[metric + '_std']:.3f}" if scores.get(metric + "_std") is not None else ""
             lines.append(f"| {text} | {scores[metric]:.3f}{spread} |")
+    ours = figures["scores"]["student"][metric]
+    against = [
+        f"{abs(ours - theirs):.3f} {'above' if ours >= theirs else 'below'} {text}"
+        for name, text in NAMES.items()
+        if name != "student" and (theirs := figures["scores"].get(name, {}).get(metric)) is not None
+    ]
+    lines += ["", f"The student is {', '.join(against)}."]
     lost = {**figures["counts"]["dropped_before"], **figures["counts"]["dropped"]}
     lines += [
         "",
