@@ -22,6 +22,7 @@ from rebase_hf.quality.gate import Gate
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
+from rebase_hf.teacher.journal import Journal
 from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_answer, repair_draft
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Work:
     task: Task
     drafts: Callable[[], Iterator[Draft | Dropped]]
     gate: Callable[[], Gate]
-    open_asker: Callable[[Mapping[str, Any]], Awaitable[Asker]]
+    open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]
     num_examples: int
     session: str
 
@@ -125,10 +126,11 @@ class Leader(threading.Thread):
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
         decisions = self._open_decisions()
         before = decisions.usage()
+        journal = Journal.open()
         try:
             spent = before.get("session", {})
             try:
-                asker = await self._work.open_asker(spent if spent.get("name") == self._work.session else {})
+                asker = await self._work.open_asker(journal, spent if spent.get("name") == self._work.session else {})
             except BudgetReached as error:
                 logger.warning("%s", error)
                 decisions.set_state(RunState(stopped="budget_reached"), before)
@@ -139,6 +141,7 @@ class Leader(threading.Thread):
             finally:
                 await asker.close()
         finally:
+            journal.close()
             decisions.close()
 
     async def _rounds(self, round_: "_Round", decisions: Decisions) -> None:

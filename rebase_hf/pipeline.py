@@ -430,11 +430,11 @@ def work_of(plan: Plan) -> Work:
         numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
         return Gate(plan.task, guard(), plan.checks, method=plan.method, teacher=name, **numbers)
 
-    async def open_asker(spent: Mapping[str, Any]) -> Asker:
+    async def open_asker(journal: Journal, spent: Mapping[str, Any]) -> Asker:
         return await open_teacher(
             rest_of_budget(plan.teacher, spent),
             plan.task,
-            Journal.open(),
+            journal,
             token=plan.token,
             give_up_after=plan.give_up_after,
             seed=plan.seed,

@@ -302,3 +302,20 @@ def test_a_killed_run_goes_on_and_asks_only_what_was_in_flight(home, triage, ban
         assert asked_twice <= 64
     undisturbed = records(generate(triage, bank_index, server.url, num_examples=120))
     assert json.loads(again.stdout) == undisturbed and len(undisturbed) == 120
+
+
+def test_runs_leave_no_threads_or_files_open(home, triage, bank_index):
+    def held():
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    with TGIServer(answer=desk_answer) as server:
+        list(generate(triage, bank_index, server.url, num_examples=3, seed=100))
+        time.sleep(0.5)
+        before = held()
+        for seed in range(5):
+            list(generate(triage, bank_index, server.url, num_examples=3, seed=seed))
+        deadline = time.monotonic() + 10
+        while held() > before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert held()[0] <= before[0]
+        assert held()[1] <= before[1] + 1

@@ -97,8 +97,9 @@ def check_base_model(task: Task, base_model: str | None) -> None:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = " ".join(str(error).split())
         raise StudentError(
-            f"The student's base model `{found}` is neither a folder here nor in the local cache, and the Hub does "
-            f"not give it ({reason}). Name another with --base-model, or make the dataset alone with `rebase-hf generate`."
+            f"The student's base model `{found}` is neither a folder here nor in the local cache, and the Hub "
+            f"does not give it ({reason}). Name another with --base-model, or make the dataset alone with "
+            "`rebase-hf generate`."
         ) from error
 
 
