@@ -244,8 +244,13 @@ class Run:
         """Wait until the leader of this process, if there is one, has written how the run ended."""
         with _LOCK:
             leader = _LEADERS.get(self.id)
-        if leader is not None:
-            leader.join()
+        if leader is None:
+            return
+        leader.join()
+        with _LOCK:
+            # A failed one stays for the consumer that is still to raise what it failed with.
+            if leader.error is None and _LEADERS.get(self.id) is leader:
+                del _LEADERS[self.id]
 
     def interrupt(self) -> None:
         """Admit nothing more, wait for what is in flight to be journalled, and end."""

@@ -63,7 +63,7 @@ class Teacher:
                 raise TypeError(f"Teacher({name}={value!r}): expected a number above zero, or None for no limit.")
         if self.max_cost is not None and self.price_per_million is None:
             raise TypeError(
-                "Teacher(max_cost=...) needs price_per_million=(prompt, completion) to know what is spent."
+                "Teacher(max_cost=...) needs price_per_million=(prompt, completion) to know what is spent (--price)."
             )
         if self.target.startswith(("http://", "https://")):
             self._refuse_secrets_in_address()
