@@ -3,6 +3,7 @@
 A figure that the run does not hold is left out; none is made up.
 """
 
+import json
 import re
 from typing import Any
 
@@ -201,4 +202,6 @@ def _results(folder: FinishedRun) -> list[Any]:
 def _python_literal(folder: FinishedRun) -> str:
     example = folder.task.examples[0]
     names = folder.task.inputs
-    return repr(example[names[0]]) if len(names) == 1 else repr({name: example[name] for name in names})
+    # JSON's texts are Python's too, in the double quotes that formatters want.
+    shown: object = example[names[0]] if len(names) == 1 else {name: example[name] for name in names}
+    return json.dumps(shown, ensure_ascii=False)
