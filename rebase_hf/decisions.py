@@ -49,12 +49,12 @@ class RunState:
         complete: Nothing is left to decide.
         stopped: Why it has fewer examples than asked for: `candidates_ran_out`, `budget_reached`; None while it runs
             and when it has them all.
-        at: When this was written (seconds since the epoch).
+        session: The call that it was executed for last: a budget that ended one call ends no other.
     """
 
     complete: bool = False
     stopped: str | None = None
-    at: float = 0.0
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Decisions:
 
     def set_state(self, state: RunState, usage: Mapping[str, Any]) -> None:
         """Write how the run stands and what it has used."""
-        values = {"state": [state.complete, state.stopped], "at": time.time(), "usage": dict(usage)}
+        values = {"state": [state.complete, state.stopped], "usage": dict(usage)}
         with self._writing():
             self._db.executemany(
                 "INSERT OR REPLACE INTO state VALUES (?, ?)", [(k, json.dumps(v)) for k, v in values.items()]
@@ -123,7 +123,7 @@ class Decisions:
         """Return how the run stands."""
         values = self._values()
         complete, stopped = values.get("state", [False, None])
-        return RunState(complete, stopped, values.get("at", 0.0))
+        return RunState(complete, stopped, values.get("usage", {}).get("session", {}).get("name"))
 
     def usage(self) -> dict[str, Any]:
         """Return what the run has used so far, over all processes that led it."""

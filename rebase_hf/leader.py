@@ -18,6 +18,7 @@ from typing import Any
 from filelock import BaseFileLock
 
 from rebase_hf.decisions import Decision, Decisions, Kind, RunState, dropped_record, example_record
+from rebase_hf.errors import RebaseError
 from rebase_hf.quality.gate import Gate
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
@@ -74,6 +75,7 @@ class Leader(threading.Thread):
     def __init__(self, work: Work, run_id: str, decisions: Callable[[], Decisions], lease: BaseFileLock) -> None:
         super().__init__(name=f"rebase-leader-{run_id[:8]}", daemon=True)
         self.error: BaseException | None = None
+        self.session = work.session
         self.progress = threading.Condition()
         self._work = work
         self._open_decisions = decisions
@@ -125,8 +127,12 @@ class Leader(threading.Thread):
     async def _lead(self) -> None:
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
         decisions = self._open_decisions()
-        before = decisions.usage()
-        journal = Journal.open()
+        try:
+            before = decisions.usage()
+            journal = Journal.open()
+        except RebaseError:
+            decisions.close()
+            raise
         try:
             spent = before.get("session", {})
             try:

@@ -49,7 +49,7 @@ TELL_SECONDS = 1.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
     "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
-    "teacher/templates", "setfit_training", "leader",
+    "teacher/templates", "teacher/few_shot", "embedding_model", "setfit_training", "leader", "decisions",
 )  # fmt: skip
 
 
@@ -92,6 +92,11 @@ class Plan:
             "code": code_fingerprint(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def session(self) -> str:
+        """The call that the plan was made for; limits on requests, tokens and cost are a session's."""
+        return repr(self.made_at)
 
     def __getstate__(self) -> dict[str, Any]:
         # No token goes into a pickle: workers find it where this process did, in their environment.
@@ -138,6 +143,8 @@ def make_plan(
         raise TaskError(f"Method `{method}` is not known; use one of {', '.join(METHODS)}.")
     if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 1:
         raise TaskError(f"num_examples is {num_examples!r}; expected a whole number from 1 on.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise TaskError(f"seed is {seed!r}; expected a whole number from 0 to {2**32 - 1}.")
     teacher = Teacher.of(teacher)
     opened = open_index(index)
     identity = identify(teacher, task, token)
@@ -226,7 +233,7 @@ class Run:
                 if found:
                     continue
                 state = decisions.state()
-                if state.complete or (state.stopped and state.at >= self.plan.made_at):
+                if state.complete or (state.stopped and state.session == self.plan.session):
                     # Decided between the read and the look at the state: read once more before leaving.
                     if decisions.examples(position, 1):
                         continue
@@ -387,11 +394,23 @@ class _Consumer:
                 leader.rest()
 
     def _leader(self) -> Leader | None:
+        """Return this process's leader of the run, if it is one to go on with."""
+        run_id = self._plan.run_id
         with _LOCK:
-            leader = _LEADERS.get(self._plan.run_id)
-            if leader is not None and not self._attached:
+            leader = _LEADERS.get(run_id)
+            if leader is None or self._attached:
+                return leader
+            left_over = not _CONSUMERS.get(run_id) and leader.session != self._plan.session
+            if leader.is_alive() and not left_over:
                 self._attach()
-            return leader
+                return leader
+        # What an earlier call left behind has that call's address, key and limits, and its error is no news here.
+        leader.stop()
+        leader.join()
+        with _LOCK:
+            if _LEADERS.get(run_id) is leader:
+                del _LEADERS[run_id]
+        return None
 
     def _attach(self) -> None:
         self._attached = True
@@ -445,7 +464,7 @@ def work_of(plan: Plan) -> Work:
             seed=plan.seed,
         )
 
-    return Work(plan.task, drafts, gate, open_asker, plan.num_examples, session=repr(plan.made_at))
+    return Work(plan.task, drafts, gate, open_asker, plan.num_examples, session=plan.session)
 
 
 def rest_of_budget(teacher: Teacher, spent: Mapping[str, Any]) -> Teacher:

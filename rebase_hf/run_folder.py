@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -64,6 +65,9 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
                 "source": content["sources"][0] if content["sources"] else None,
             }
             rows.write(json.dumps(line | content.get("row", {}), ensure_ascii=False) + "\n")
+    for stale in set((folder / "data").glob("*.parquet")) - {folder / "data" / f"{split}.parquet" for split in splits}:
+        stale.unlink()
+    _forget_other_run(folder, run.id)
     for split, records in splits.items():
         target = folder / "data" / f"{split}.parquet"
         columns = {name: [record[name] for record in records] for name in features}
@@ -73,6 +77,17 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
         for entry in run.ledger():
             ledger.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return {split: len(records) for split, records in splits.items()}
+
+
+def _forget_other_run(folder: Path, run_id: str) -> None:
+    """Take away the student and the pages of another run that the folder held: they would pass for this one's."""
+    report = folder / "report.json"
+    if not report.is_file() or read_report(folder).get("run_id") == run_id:
+        return
+    for name in ("student", "figures"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("README.md", "report.html", "report.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]:

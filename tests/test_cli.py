@@ -322,3 +322,15 @@ def test_a_base_model_that_can_not_be_had_is_told_before_anything_is_asked(comma
         )  # fmt: skip
         assert code == 2 and "`not/a/model`" in err and "--base-model" in err
         assert not server.chat_requests
+
+
+def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(command, task_file, model_index, tmp_path):
+    run = tmp_path / "run"
+    with TGIServer(answer=desk_answer) as server:
+        first = generate(task_file, model_index, server.url, run, "--num-examples", 8, "--num-validation", 3)
+        assert command(*first)[0] == 0
+        (run / "student").mkdir()
+        assert command(*generate(task_file, model_index, server.url, run, "--num-examples", 9))[0] == 0
+    assert not (run / "data/validation.parquet").exists()
+    assert not (run / "student").exists()
+    assert {name: split.num_rows for name, split in load_dataset(str(run)).items()} == {"train": 9}

@@ -319,3 +319,31 @@ def test_runs_leave_no_threads_or_files_open(home, triage, bank_index):
             time.sleep(0.1)
         assert held()[0] <= before[0]
         assert held()[1] <= before[1] + 1
+
+
+def test_what_an_earlier_call_left_behind_does_not_limit_the_next(home, triage, bank_index):
+    with TGIServer(answer=desk_answer) as one, TGIServer(answer=desk_answer) as two:
+        limited = make_plan(triage, bank_index, Teacher(one.url, max_requests=12), num_examples=30)
+        stream = Run(limited).examples(eager=False)
+        for _ in range(3):
+            next(stream)
+        stream.close()
+        sent = len(one.chat_requests)
+        assert len(list(generate(triage, bank_index, two.url, num_examples=30))) == 30
+        assert len(one.chat_requests) <= max(12, sent)
+        assert len(two.chat_requests) >= 18
+
+
+def test_an_error_that_an_earlier_call_left_behind_is_not_raised_again(home, triage, bank_index):
+    def locked_later(request, call):
+        return status(401) if locked else desk_answer(request, call)
+
+    locked = []
+    with TGIServer(answer=locked_later) as server:
+        stream = Run(make_plan(triage, bank_index, server.url, num_examples=40)).examples(eager=False)
+        next(stream)
+        stream.close()
+        locked.append(True)
+        time.sleep(0.2)
+        locked.clear()
+        assert len(list(generate(triage, bank_index, server.url, num_examples=40))) == 40

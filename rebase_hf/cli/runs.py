@@ -16,8 +16,8 @@ TeacherTarget = Annotated[
     str, typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot.")
 ]
 Output = Annotated[Path | None, typer.Option(help="The run folder; default runs/NAME of the task.")]
-NumExamples = Annotated[int, typer.Option(help="Examples wanted for training.")]
-NumValidation = Annotated[int, typer.Option(help="Examples wanted for a validation split, besides.")]
+NumExamples = Annotated[int, typer.Option(min=1, help="Examples wanted for training.")]
+NumValidation = Annotated[int, typer.Option(min=0, help="Examples wanted for a validation split, besides.")]
 Seed = Annotated[int, typer.Option(help="Decides everything random.")]
 Model = Annotated[str | None, typer.Option(help="Which of the server's models.")]
 ApiKeyEnv = Annotated[str | None, typer.Option(help="NAME of the environment variable that holds the teacher's key.")]
@@ -32,13 +32,13 @@ Timeout = Annotated[float, typer.Option(help="Seconds that one request may take 
 GiveUpAfter = Annotated[str, typer.Option(help="Stop when nothing has succeeded for so long: 90s, 10m, 1h.")]
 AllowFewer = Annotated[bool, typer.Option("--allow-fewer", help="Fewer examples than wanted are no failure.")]
 AllowQuarantined = Annotated[float, typer.Option(help="Share of outputs that may be unusable before it is a failure.")]
-MaxPerSource = Annotated[int | None, typer.Option(help="Rows of one source at most; 0 for no limit.")]
+MaxPerSource = Annotated[int | None, typer.Option(min=0, help="Rows of one source at most; 0 for no limit.")]
 AsPublished = Annotated[
     bool, typer.Option("--as-published", help="Retrieve as the paper's code does, its known failures included.")
 ]
 BaseModel = Annotated[str | None, typer.Option(help="What the student is trained from.")]
-Seeds = Annotated[int, typer.Option(help="Train student and baseline this many times, to show the spread.")]
-MaxPairs = Annotated[int, typer.Option(help="Training pairs of SetFit, the same for student and baseline.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Train student and baseline this many times, to show the spread.")]
+MaxPairs = Annotated[int, typer.Option(min=1, help="Training pairs of SetFit, the same for student and baseline.")]
 MAX_PAIRS = 1200
 
 

@@ -152,4 +152,5 @@ def find_key(teacher: Teacher, url: str | None, token: str | None = None) -> str
         from huggingface_hub import get_token
 
         return get_token() or NO_KEY
-    return token if token and not token.startswith("hf_") else NO_KEY
+    # `token=` is a Hugging Face token, whatever it looks like: a key for another host comes by `api_key_env`.
+    return NO_KEY

@@ -72,4 +72,4 @@ def test_the_hugging_face_token_goes_to_hugging_face_hosts_only(url, goes, monke
     assert takes_hf_token(url) is goes
     assert find_key(Teacher(url), url) == ("hf_saved" if goes else NO_KEY)
     assert find_key(Teacher(url), url, "hf_given") == ("hf_given" if goes else NO_KEY)
-    assert find_key(Teacher(url), url, "sk-given") == "sk-given"
+    assert find_key(Teacher(url), url, "api_given") == ("api_given" if goes else NO_KEY)
