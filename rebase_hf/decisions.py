@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 from filelock import BaseFileLock, FileLock
 
 from rebase_hf.errors import JournalError
-from rebase_hf.home import rebase_home
+from rebase_hf.home import rebase_home, switch_to_wal
 from rebase_hf.rows import Dropped, Example, RetrievedRow
 
 Kind = Literal["example", "before", "dropped", "quarantined"]
@@ -87,7 +87,7 @@ class Decisions:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
             # Lost decisions are decided again, alike, from the journal: no fsync for each of them.
-            self._db.execute("PRAGMA journal_mode = WAL")
+            switch_to_wal(self._db, BUSY_SECONDS)
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:

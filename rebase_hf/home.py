@@ -1,6 +1,8 @@
 """Where what outlives a run is kept: the journal, decisions of runs, indexes built on the fly."""
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 
 
@@ -11,3 +13,24 @@ def rebase_home() -> Path:
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME) / "rebase"
+
+
+def switch_to_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Set a database to write-ahead logging, however many open it at once.
+
+    SQLite's own patience (`timeout=`) does not cover this switch: the second of two that open a new file at the same
+    time is told at once that it is locked.
+
+    Raises:
+        sqlite3.OperationalError: It stays locked for `patience` seconds.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return

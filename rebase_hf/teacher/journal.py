@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import JournalError
-from rebase_hf.home import rebase_home
+from rebase_hf.home import rebase_home, switch_to_wal
 from rebase_hf.rows import Completion
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Journal:
             journal.path.parent.mkdir(parents=True, exist_ok=True)
             with journal._lock:
                 connection = journal._connection()
-            connection.execute("PRAGMA journal_mode = WAL")
+            switch_to_wal(connection, BUSY_SECONDS)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise JournalError(
