@@ -26,6 +26,7 @@ def test_the_python_block_runs(tmp_path, home):
     )
     assert done.returncode == 0, done.stderr
     assert "'provenance'" in done.stdout
+    assert "examples: all" not in done.stderr, "fewer examples than the block asks for"
     assert re.search(r"\['\w+', '\w+'\]", done.stdout.splitlines()[-1])
 
 

@@ -48,7 +48,7 @@ class ReBaseOptions:
         junk_columns: Let booleans, numbers, ids and very short values compete for the best column.
         max_per_source: At most this many rows of one source dataset, all its configurations and splits together, are
             asked about; None is a fifth of the examples asked for (twice an even share, where the index has few
-            datasets), 0 is no limit.
+            datasets), and lifted when all else is used up; 0 is no limit.
         near_duplicate_rows: Similarity from which a row repeats one taken before; 1.0 leaves out equal rows only,
             None leaves out nothing.
         exclude_family: Leave out sources whose name says that the task's own data comes from them.
@@ -105,16 +105,28 @@ def drafts(
 def taken_rows(
     task: Task, index: RowIndex, guard: EvaluationGuard, options: ReBaseOptions, *, num_examples: int, seed: int = 0
 ) -> Iterator[RetrievedRow | Dropped]:
-    """Yield the rows to ask about, best first, and in between those that were left out, with the reason."""
+    """Yield the rows to ask about, best first, and in between those that were left out, with the reason.
+
+    A cap per source that the user set leaves rows out. The default one puts them off: once all else is used up they
+    come after all, best first, since fewer examples than asked for would be worse than many of one source.
+    """
     held = guard if options.guard_evaluation else None
     choice = _Choice(task, index, held, options, num_examples=num_examples, seed=seed)
     looked = 0
+    put_off: list[tuple[RetrievedRow, int, float]] = []
     for row, source, similarity in _ranked(task, index, options, held, num_examples=num_examples):
         refusal = choice.refusal(row, source, similarity)
         looked += refusal is None or refusal[0] != "own_family"
-        yield row if refusal is None else Dropped("retrieval", *refusal, row=row)
+        if refusal is not None and refusal[0] == "source_cap" and options.max_per_source is None:
+            put_off.append((row, source, similarity))
+        else:
+            yield row if refusal is None else Dropped("retrieval", *refusal, row=row)
         if looked == options.max_rows:
-            return
+            break
+    choice.lift_cap()
+    for row, source, similarity in put_off:
+        refusal = choice.refusal(row, source, similarity)
+        yield row if refusal is None else Dropped("retrieval", *refusal, row=row)
 
 
 class _Choice:
@@ -136,6 +148,10 @@ class _Choice:
         self._cap = _source_cap(index, options, num_examples)
         self._taken: Counter[str] = Counter()
         self._family = _family(task, index) if options.exclude_family else frozenset()
+
+    def lift_cap(self) -> None:
+        """Let every source give what it has."""
+        self._cap = 0
 
     def refusal(self, row: RetrievedRow, source: int, similarity: float) -> tuple[str, str] | None:
         """Return why a row is left out, or None and count it as taken.
