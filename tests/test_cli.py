@@ -137,6 +137,8 @@ def test_errors_name_the_value_and_what_to_do(command, task_file, model_index, t
     assert code == 4 and "http://127.0.0.1:9" in line
     code, line = told(*generate(task_file, model_index, "few-shot", output, "--give-up-after", "soon"))
     assert code == 2 and "`soon` is no duration" in line
+    code, line = told(*generate(task_file, model_index, "few-shot", output, "--seed", -1))
+    assert code == 2 and "seed is -1" in line
     with TGIServer(answer=desk_answer, api_key="right") as server:
         code, line = told(*generate(task_file, model_index, server.url, output))
         assert code == 2 and "401" in line and "--api-key-env" in line
@@ -191,6 +193,12 @@ def test_a_teacher_that_never_answers_the_task_is_exit_code_3_with_everything_in
     assert asked == 2 * report["outputs"] == report["requests"]
     ledger = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
     assert sum(entry["outcome"] == "quarantined" for entry in ledger) == report["quarantined"]
+    for verb in ("train", "export"):
+        code, _, err = command(verb, run)
+        assert code == 2 and "has no examples to" in err and "Traceback" not in err
+    (run / "report.json").write_text("[]")
+    code, _, err = command("train", run)
+    assert code == 2 and "unexpected" in err and "--debug" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("name", ["date-finder", "headline"])

@@ -7,11 +7,13 @@ interrupted (resumable).
 
 import logging
 import signal
+import sqlite3
 import sys
 import types
 from typing import NoReturn
 
 import typer
+import yaml
 
 from rebase_hf.cli import index, runs
 from rebase_hf.errors import JournalError, NoExamplesError, RebaseError, TeacherRefused, TeacherUnavailable
@@ -25,6 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(index.app, name="index")
 runs.add_commands(app)
+
+
+# What a damaged file or a defect raises (pyarrow's and JSON's errors are ValueErrors): a line, not a traceback.
+UNEXPECTED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, sqlite3.Error, yaml.YAMLError)
 
 
 class Terminated(BaseException):
@@ -63,6 +69,16 @@ def main() -> NoReturn:
             raise
         typer.echo(f"Error: {error}. Mend this and run the same command again; what was answered is kept.", err=True)
         sys.exit(4)
+    except UNEXPECTED as error:
+        if debug:
+            raise
+        said = " ".join(str(error).split()) or "no more is known"
+        typer.echo(
+            f"Error: unexpected {type(error).__name__}: {said}. A file may be damaged, or this is a defect of "
+            "rebase-hf; the same command with --debug shows where.",
+            err=True,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except Terminated:

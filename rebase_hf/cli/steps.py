@@ -126,6 +126,8 @@ def train_and_compare(
     from rebase_hf.students.comparison import compare
 
     report = read_report(folder)
+    if not report.get("examples"):
+        raise RebaseError(f"{folder} has no examples to train on. See its ledger.jsonl for what became of its rows.")
     task = Task.load(folder)
     dataset = load_dataset("parquet", data_files=str(folder / "data" / "train.parquet"), split="train")
     began = time.monotonic()
@@ -240,6 +242,8 @@ def trace_example(folder: Path, position: int) -> str:
 
 def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
     """Write a run's training split as prompts and completions, or as chats."""
+    if not read_report(folder).get("examples"):
+        raise RebaseError(f"{folder} has no examples to export. See its ledger.jsonl for what became of its rows.")
     if format not in FORMATS:
         raise RebaseError(f"Format `{format}` is not known; use one of {', '.join(FORMATS)}.")
     task = Task.load(folder)
