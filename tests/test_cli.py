@@ -62,9 +62,8 @@ def test_generate_writes_a_run_folder_that_load_dataset_reads(command, task_file
     lost = sum(report["dropped_before"].values()) + sum(report["dropped"].values()) + report["quarantined"]
     assert len(ledger) == lost
     assert len((run / "rows.jsonl").read_text().splitlines()) == 25
-    assert str(tmp_path) not in (run / "report.json").read_text().replace(
-        report["command"].replace("/", "\\/"), ""
-    ).replace(json.dumps(report["command"]), "")
+    del report["command"]
+    assert str(tmp_path) not in json.dumps(report)
 
 
 def test_the_same_command_again_asks_nothing_and_writes_the_same_bytes(command, task_file, model_index, tmp_path):

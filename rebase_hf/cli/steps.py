@@ -82,7 +82,11 @@ def seconds(text: str) -> float:
 
 
 def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
-    """Execute a plan into a run folder and return its report; what is decided is written even when it is cut short."""
+    """Execute a plan into a run folder and return its report.
+
+    Cut short by an error or Ctrl-C it writes nothing there: what is decided is kept under the rebase home, and the
+    same command goes on from it.
+    """
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     prepare_run_folder(folder, plan.task)
