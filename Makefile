@@ -8,7 +8,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo test test-fast test-versions check lint types format clean
+.PHONY: demo bench-demo bench-teacher test test-fast test-versions check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -17,6 +17,13 @@ demo: runs/demo-index/manifest.json
 bench-demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
 		--num-examples 200 --max-per-source 80 --seeds 5 --max-pairs 600 --output runs/bench-demo
+
+# One process after another, since each measures; about 20 minutes.
+BENCH_TEACHER = cpu throughput defaults kill changed_rows rate_limits memory leaks
+bench-teacher: $(VENV)/package
+	@missed=0; for name in $(BENCH_TEACHER); do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.teacher_$$name || missed=1; done; \
+	$(BIN)/python -m benchmarks.teacher_figures && exit $$missed
 
 runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type f)
 	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))

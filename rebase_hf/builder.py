@@ -6,10 +6,11 @@ from typing import Any
 
 import datasets
 
-from rebase_hf.decisions import read_example
 from rebase_hf.features import task_features
 from rebase_hf.methods.rebase import ReBaseOptions
-from rebase_hf.pipeline import GIVE_UP_AFTER, Plan, Run, held_out, make_plan
+from rebase_hf.outcomes import read_example
+from rebase_hf.pipeline import Run, held_out
+from rebase_hf.plan import GIVE_UP_AFTER, Plan, make_plan
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.teacher.target import Teacher
 
@@ -28,7 +29,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
         teacher: A URL, a model id, `local:...`, `few-shot`, or a Teacher.
         num_examples: Examples of the `train` split.
         num_validation: Examples of a `validation` split, taken evenly from the same run; 0 makes none.
-        model: With its neighbours down to `bill_to`, what `Teacher` takes, for a teacher given as text.
+        model: With its neighbours down to `pause_after`, what `Teacher` takes, for a teacher given as text.
     """
 
     task: Any = None
@@ -54,6 +55,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
     dialect: str | None = None
     provider: str | None = None
     bill_to: str | None = None
+    pause_after: bool | None = None
     plan: Plan | None = field(default=None, init=False, repr=False)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:

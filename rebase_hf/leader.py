@@ -12,19 +12,21 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from filelock import BaseFileLock
 
-from rebase_hf.decisions import Decision, Decisions, Kind, RunState, dropped_record, example_record
+from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
+from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
 from rebase_hf.quality.gate import Gate
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
+from rebase_hf.teacher.faults import BY_READING
 from rebase_hf.teacher.journal import Journal
-from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_answer, repair_draft
+from rebase_hf.teacher.prompts import Parsed, parse_answer, repair_draft
+from rebase_hf.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,10 @@ POLL_SECONDS = 0.05
 LINGER_SECONDS = 3.0
 # What another process said that it needs counts for so long; it says it again every second while it waits.
 HEARD_SECONDS = 10.0
-DRAIN_SECONDS = 30.0
+# A run that waits for its turn to ask says so this often.
+SAY_SECONDS = 30.0
+# So is a wait for what is in flight, once it is felt.
+SAY_AFTER = 3.0
 BATCH = 64
 # Finished answers that wait for a slow one before them may pile up to this many times the concurrency.
 PILE = 4
@@ -54,6 +59,7 @@ class Work:
     Attributes:
         open_asker: Opens the teacher, given what this session has spent already.
         session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
+        turn: Taken before anything is asked; other runs may ask the same.
     """
 
     task: Task
@@ -62,6 +68,7 @@ class Work:
     open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]
     num_examples: int
     session: str
+    turn: Turn
 
 
 class Leader(threading.Thread):
@@ -81,7 +88,8 @@ class Leader(threading.Thread):
         self._open_decisions = decisions
         self._lease = lease
         self._needed = 0
-        self._stopping = threading.Event()
+        self._stopping, self._abandoned = threading.Event(), threading.Event()
+        self._said_waiting = -SAY_SECONDS
         self._idle_since: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
@@ -102,6 +110,11 @@ class Leader(threading.Thread):
         """Admit nothing more; what is in flight is still awaited and journalled."""
         self._stopping.set()
         self._notify()
+
+    def abandon(self) -> None:
+        """Do not even wait for what is in flight."""
+        self._abandoned.set()
+        self.stop()
 
     def run(self) -> None:
         """Lead; the thread's body."""
@@ -154,7 +167,8 @@ class Leader(threading.Thread):
         state: RunState | None = None
         try:
             while state is None and not self._over():
-                moved = round_.admit(self._ahead(round_, decisions))
+                ahead = self._ahead(round_, decisions)
+                moved = self._may_ask(round_, ahead) and round_.admit(ahead)
                 state = round_.decide()
                 if round_.flush():
                     self._tell()
@@ -162,9 +176,28 @@ class Leader(threading.Thread):
                     await self._pause()
                 await asyncio.sleep(0)
         finally:
-            await round_.drain(DRAIN_SECONDS)
+            await round_.drain(self._abandoned)
             round_.finish(state or RunState())
+            self._work.turn.give_back()
             self._tell()
+
+    def _may_ask(self, round_: "_Round", ahead: int) -> bool:
+        """Whether it is this run's turn to ask; while it has nothing to ask, another's."""
+        turn = self._work.turn
+        if ahead <= 0:
+            if not round_.in_flight:
+                turn.give_back()
+            return False
+        if turn.take():
+            return True
+        if (now := time.monotonic()) > self._said_waiting + SAY_SECONDS:
+            self._said_waiting = now
+            logger.warning(
+                "Another run asks the same teacher the same questions: %s. Waiting for it; its answers serve this run "
+                "too.",
+                turn.holder(),
+            )
+        return False
 
     def _over(self) -> bool:
         if self._stopping.is_set():
@@ -233,32 +266,29 @@ class _Round:
         self._wake.set()
 
     def _room(self, ahead: int) -> bool:
-        # Only as many answers are bought as the acceptance so far says are needed: at the end of a run, a window of
-        # 64 for the last 2 examples would pay 62 times for nothing.
-        rate = (self.accepted + 1) / (self._decided + 1)
+        # As if every answer passed: then what is asked are the rows up to the last that is needed and no other,
+        # whatever the concurrency. A guess at how many will be dropped would pay for answers that nobody needs, for
+        # others in each rerun; without one, a run ends with a few round trips for its last examples.
         undecided = sum(isinstance(entry, asyncio.Task) for entry in self._window)
-        return (
-            ahead > 0
-            and len(self._running) < self._asker.concurrency
-            and undecided < min(ceil(ahead / rate), PILE * self._asker.concurrency)
-        )
+        concurrency = self._asker.concurrency
+        return len(self._running) < concurrency and undecided < min(ahead, PILE * concurrency)
 
     async def _answer(self, draft: Draft) -> Answered | Dropped:
-        attempts = 0
+        attempts = questions = 0
         try:
             while True:
-                attempts += 1
+                questions += 1
                 completion = await self._asker.ask(draft)
+                attempts += completion.attempts
                 parsed = parse_answer(self._work.task, completion.text)
                 if isinstance(parsed, Parsed):
                     return Answered(draft, completion, parsed)
-                if draft.repair:
+                if questions >= BY_READING[parsed.reason].attempts:
                     break
                 draft = repair_draft(self._work.task, draft, completion.text, parsed)
         except Unanswered as error:
-            tried = error.attempts + attempts - 1
+            tried = error.attempts + attempts
             return Dropped("teacher", error.reason, error.detail, draft.row, error.key, attempts=tried)
-        assert isinstance(parsed, Unreadable)
         return Dropped(
             "teacher", parsed.reason, parsed.detail, draft.row, completion.key, completion.text, attempts=attempts
         )
@@ -314,12 +344,26 @@ class _Round:
         self._batch.clear()
         return True
 
-    async def drain(self, grace: float) -> None:
-        """Await what is in flight, so that what is paid for is journalled."""
-        if self._running:
-            done, late = await asyncio.wait(set(self._running), timeout=grace)
-            for task in late:
-                task.cancel()
+    @property
+    def in_flight(self) -> bool:
+        """Whether anything is being asked."""
+        return bool(self._running)
+
+    async def drain(self, abandoned: threading.Event) -> None:
+        """Send nothing more and await what is in flight, so that what is paid for is journalled."""
+        self._asker.halt()
+        began, said = time.monotonic(), False
+        while self._running and (past := time.monotonic() - began) < self._asker.grace and not abandoned.is_set():
+            await asyncio.wait(set(self._running), timeout=POLL_SECONDS)
+            if past > SAY_AFTER and not said:
+                said = True
+                logger.warning(
+                    "Waiting for %d answers that are paid for, at most %g s more; interrupt again to leave them.",
+                    len(self._running),
+                    self._asker.grace - past,
+                )
+        for task in self._running:
+            task.cancel()
         for entry in self._window:
             if isinstance(entry, asyncio.Task) and entry.done() and not entry.cancelled():
                 entry.exception()  # looked at, so that asyncio does not report it as lost

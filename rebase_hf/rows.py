@@ -114,6 +114,7 @@ class Completion:
         key: The journal key of the request that it answers (hex).
         finish_reason: As the server gave it: `stop`, `length`, ...
         confidence: How sure the teacher is, where it says so (the few-shot teacher does).
+        attempts: How often it was tried; refusals of a busy server do not count.
     """
 
     key: str
@@ -123,6 +124,7 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     confidence: float | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

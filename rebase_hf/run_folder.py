@@ -10,10 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.decisions import Decisions, Tally, read_example
+from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
 from rebase_hf.features import task_features
-from rebase_hf.pipeline import Plan, Run, held_out
+from rebase_hf.outcomes import Tally, read_example
+from rebase_hf.pipeline import Run, held_out
+from rebase_hf.plan import Plan
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -117,6 +119,8 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "stopped": state.stopped if tally.examples < plan.num_examples else None,
         "statement": run.statement(),
         "requests": usage.get("requests", 0),
+        "retries": usage.get("retries", 0),
+        "refused": usage.get("refused", 0),
         "from_journal": usage.get("from_journal", 0),
         "tokens": {"prompt": usage.get("prompt_tokens", 0), "completion": usage.get("completion_tokens", 0)},
         "cost": usage.get("cost"),

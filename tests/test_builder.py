@@ -104,6 +104,19 @@ def test_a_stream_gives_the_same_rows_as_the_dataset(asked):
     assert texts(stream) == texts(load_dataset("rebase", **asked, split="train"))
 
 
+@pytest.mark.parametrize("how", [{"streaming": True}, {}, {"num_proc": 2}])
+def test_a_run_that_falls_short_says_so_once_a_call(asked, caplog, capfd, how):
+    for _ in range(2):
+        caplog.clear()
+        load = load_dataset("rebase", **asked | {"num_examples": 3000}, num_validation=10, **how)
+        if how.get("streaming"):
+            assert 0 < sum(len(texts(load[name])) for name in ("train", "validation")) < 3000
+        told = [record.getMessage() for record in caplog.records if "retrieved rows are used up" in record.message]
+        assert len(told) <= 1
+        if how != {"num_proc": 2}:  # there, a worker says it, on its standard error
+            assert len(told) == (1 if how or _ == 0 else 0)
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_num_proc_gives_the_same_rows_in_the_same_order_and_asks_once(asked, server, workers):
     dataset = load_dataset("rebase", **asked, split="train", num_proc=workers)

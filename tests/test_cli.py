@@ -12,8 +12,8 @@ import yaml
 from datasets import load_dataset
 
 from rebase_hf.cli import main
-from tests.doubles.task_answers import desk_answer, in_the_form_asked_for
-from tests.doubles.tgi_server import TGIServer
+from tests.doubles.task_answers import desk_answer, in_the_form_asked_for, shown_row
+from tests.doubles.tgi_server import TGIServer, status
 
 ROOT = Path(__file__).parent.parent
 
@@ -158,6 +158,107 @@ def test_debug_shows_the_traceback(command, task_file, model_index, tmp_path, mo
         main()
 
 
+WRONG_OPTIONS = {
+    ("--give-up-after", "soon"): "`soon` is no duration; write it as 90s, 10m or 1h",
+    ("--give-up-after", "0s"): "give_up_after is 0.0; expected a number of seconds above zero",
+    ("--timeout", "0"): "timeout=0.0",
+    ("--timeout", "nan"): "timeout=nan",
+    ("--temperature", "-1"): "temperature=-1.0",
+    ("--allow-quarantined", "1.5"): "--allow-quarantined is 1.5; expected a share from 0 to 1",
+    ("--allow-quarantined", "nan"): "--allow-quarantined is nan",
+    ("--price", "-1", "2"): "price_per_million=(-1.0, 2.0)",
+    ("--max-requests", "0"): "max_requests=0",
+    ("--dialect", "klingon"): "dialect='klingon'): expected one of tgi,",
+}
+
+
+@pytest.mark.parametrize("options", WRONG_OPTIONS)
+def test_an_option_out_of_range_is_one_line_and_exit_code_2(command, task_file, model_index, tmp_path, options):
+    with TGIServer(answer=desk_answer) as server:
+        code, out, err = command(*generate(task_file, model_index, server.url, tmp_path / "run", *options))
+        assert code == 2 and out == "" and not server.chat_requests
+    assert len(err.strip().splitlines()) == 1 and WRONG_OPTIONS[options] in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_search_needs_a_number_of_rows_above_zero(command, model_index):
+    code, _, err = command("index", "search", model_index, "where is it", "-k", "-3")
+    assert code == 2 and "greater than or equal to 1" in err
+
+
+@pytest.mark.parametrize("words", [("--help",), ("generate", "--help"), ("doctor", "--help")])
+def test_help_tells_of_debug(command, words):
+    code, out, _ = command(*words)
+    assert code == 0 and "--debug" in out
+
+
+def test_a_bad_evaluation_set_is_told_at_once(command, task_file, model_index, tmp_path, triage):
+    held = tmp_path / "held.jsonl"
+    held.write_text('{"message": "Where is it?", "desk": "complaints"}\n')
+    task_file.write_text(yaml.safe_dump(triage | {"evaluation": {"path": str(held)}}, sort_keys=False))
+    with TGIServer(answer=desk_answer) as server:
+        code, _, err = command(*generate(task_file, model_index, server.url, tmp_path / "run"))
+        assert code == 2 and "complaints" in err and "Go on with" not in err and not server.chat_requests
+
+
+def test_options_of_hosted_teachers_reach_the_teacher(command, task_file, model_index, tmp_path):
+    options = ("--provider", "nobody", "--bill-to", "an-organisation", "--pause-after")
+    code, _, err = command(*generate(task_file, model_index, "some/model", tmp_path / "run", *options))
+    assert code == 2 and "no token was found" in err
+
+
+def test_a_dry_run_says_what_would_be_asked_and_pays_and_writes_nothing(command, task_file, model_index, tmp_path):
+    run = tmp_path / "run"
+    with TGIServer(answer=desk_answer) as server:
+        asked = generate(task_file, model_index, server.url, run, "--num-examples", 20, "--price", 1, 2)
+        code, out, err = command(*asked, "--dry-run", "--max-requests", 5)
+        assert code == 0, err
+        assert "For 20 of 20 examples, about 23 rows are asked about: 90% of answers pass" in out
+        assert "23 requests to test/teacher" in out and "max_requests=5 would stop it after about 5 requests" in out
+        assert not server.chat_requests and not run.exists() and not (tmp_path / "home/runs").exists()
+        assert command(*asked)[0] == 0
+        code, out, _ = command(*asked, "--dry-run")
+        assert code == 0 and "nothing would be asked of test/teacher" in out
+
+
+def test_a_dry_run_announces_that_an_edit_is_paid(command, task_file, model_index, tmp_path, triage):
+    with TGIServer(answer=desk_answer) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 20)
+        assert command(*asked)[0] == 0
+        labels = triage["labels"] | {"money": "payments, invoices and refunds"}
+        task_file.write_text(yaml.safe_dump(triage | {"labels": labels}, sort_keys=False))
+        code, out, _ = command(*asked, "--dry-run", "--price", 1, 2)
+        assert code == 0 and "Only 0 of the first 20 questions are in the journal" in out and "paid again" in out
+
+
+def test_what_failed_can_be_asked_again(command, task_file, model_index, tmp_path):
+    run = tmp_path / "run"
+
+    def failing(request, call):
+        return status(422) if "parcel" in json.dumps(shown_row(request)) else desk_answer(request, call)
+
+    def report():
+        made = json.loads((run / "report.json").read_text())
+        assert made["outputs"] == made["examples"] + sum(made["dropped"].values()) + made["quarantined"]
+        assert made["retrieved"] == made["asked"] + sum(made["dropped_before"].values())
+        return made
+
+    with TGIServer(answer=failing) as server:
+        asked = generate(task_file, model_index, server.url, run, "--num-examples", 30, "--allow-quarantined", 1)
+        assert command(*asked)[0] == 0
+        first = report()
+        assert first["quarantined"] > 0 and first["retries"] == first["refused"] == 0
+        server.answer = desk_answer
+        sent = len(server.chat_requests)
+        code, _, err = command(*asked, "--retry-failed")
+        assert code == 0 and f"{first['quarantined']} failed outputs are asked again" in err
+        again = server.chat_requests[sent:]
+        assert 0 < len(again) <= first["quarantined"]
+        assert all("parcel" in json.dumps(shown_row(request)) for request in again)
+        assert report()["quarantined"] == 0 and report()["examples"] == 30
+        assert command(*asked, "--retry-failed")[0] == 0 and len(server.chat_requests) == sent + len(again)
+
+
 def test_fewer_than_asked_for_is_exit_code_3_unless_allowed(command, task_file, model_index, tmp_path):
     with TGIServer(answer=desk_answer) as server:
         asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 3000)
@@ -247,6 +348,22 @@ def test_a_folder_that_is_no_run_is_named(command, tmp_path):
 def test_doctor_says_what_is_installed(command):
     code, out, _ = command("doctor")
     assert code == 0 and "rebase-hf" in out and "sentence_transformers" in out
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_leads_is_not_begun_anew(command, task_file, model_index, tmp_path):
+    with TGIServer(answer=desk_answer, latency=0.5, max_concurrent_requests=8) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 60)
+        start = [sys.executable, "-m", "rebase_hf", *map(str, asked)]
+        with subprocess.Popen(start, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True) as leading:
+            deadline = time.monotonic() + 60
+            while not server.chat_requests and time.monotonic() < deadline:
+                time.sleep(0.02)
+            code, _, err = command(*asked, "--retry-failed")
+            assert code == 4 and f"is led by process {leading.pid} on " in err
+            _, told = leading.communicate(timeout=120)
+            assert leading.returncode == 0, told
+        assert max(server.calls.values()) == 1
 
 
 @pytest.mark.slow

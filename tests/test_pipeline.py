@@ -2,17 +2,20 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from rebase_hf import Teacher, generate
-from rebase_hf.errors import NoExamplesError, RowIndexError, TaskError, TeacherError, TeacherRefused
+from rebase_hf.decisions import runs_folder
+from rebase_hf.errors import JournalError, NoExamplesError, RowIndexError, TaskError, TeacherError, TeacherRefused
 from rebase_hf.pipeline import Run, held_out, make_plan
 from rebase_hf.quality.gate import CheckOptions
 from tests.doubles.task_answers import desk_answer, in_the_form_asked_for, shown_row
@@ -209,8 +212,8 @@ def test_a_wrong_key_ends_the_run_at_once(home, triage, bank_index, monkeypatch)
     monkeypatch.setenv("DESK_KEY", "sk-canary")
     with TGIServer(answer=desk_answer, api_key="right") as server:
         with pytest.raises(TeacherRefused, match="401") as caught:
-            list(generate(triage, bank_index, Teacher(server.url, api_key_env="DESK_KEY"), num_examples=30))
-        assert 0 < len(server.chat_requests) < 30
+            list(generate(triage, bank_index, Teacher(server.url, api_key_env="DESK_KEY"), num_examples=300))
+        assert 0 < len(server.chat_requests) < 300
     assert "canary" not in str(caught.value)
 
 
@@ -230,6 +233,7 @@ def test_a_server_that_only_fails_quarantines_every_row(home, triage, bank_index
     [
         ({"method": "magic"}, TaskError, "Method `magic` is not known; use one of rebase"),
         ({"num_examples": 0}, TaskError, "num_examples is 0; expected a whole number from 1 on"),
+        ({"seed": -1}, TaskError, "seed is -1; expected a whole number from 0"),
         ({"index": "no/such/index/here"}, RowIndexError, "no/such/index/here"),
         ({"teacher": "http://127.0.0.1:9"}, TeacherError, "http://127.0.0.1:9"),
         ({"teacher": "nonsense"}, TeacherRefused, "nonsense"),
@@ -262,6 +266,77 @@ def test_checks_can_be_switched_off(home, triage, bank_index):
     with TGIServer(answer=copying) as server:
         checks = CheckOptions(near_duplicates=None)
         assert len(list(generate(triage, bank_index, server.url, num_examples=5, checks=checks))) == 5
+
+
+def other_answer(request, call):
+    return json.dumps(json.loads(desk_answer(request, call)) | {"desk": "other"})
+
+
+def begun_and_robbed_of_its_journal(home, triage, bank_index, server):
+    """Begin a run, delete the journal, and let the teacher answer otherwise from now on."""
+    small = make_plan(triage, bank_index, Teacher(server.url, max_requests=12), num_examples=30)
+    assert 0 < len(list(Run(small).execute())) <= 12
+    for path in home.glob("journal.sqlite*"):
+        path.unlink()
+    server.answer = other_answer
+
+
+def test_a_run_whose_journal_is_gone_is_decided_anew(home, triage, bank_index, caplog):
+    with TGIServer(answer=desk_answer) as server:
+        begun_and_robbed_of_its_journal(home, triage, bank_index, server)
+        run = Run(make_plan(triage, bank_index, server.url, num_examples=30))
+        assert len(list(run.execute())) == 30
+        assert "decided anew" in caplog.text and counts_add_up(run)
+        assert {example.fields["desk"] for example in run.examples()} == {"other"}
+
+
+def test_whoever_read_of_it_before_is_told(home, triage, bank_index):
+    with TGIServer(answer=desk_answer) as server:
+        begun_and_robbed_of_its_journal(home, triage, bank_index, server)
+        plan = make_plan(triage, bank_index, server.url, num_examples=30)
+        with pytest.raises(JournalError, match="decided anew while its examples were read.*same command again"):
+            list(Run(plan).examples())
+        assert {example.fields["desk"] for example in Run(plan).examples()} == {"other"}
+
+
+def test_a_finished_run_is_read_without_its_journal_teacher_or_evaluation_set(home, triage, bank_index, tmp_path):
+    held = tmp_path / "held.jsonl"
+    held.write_text(json.dumps({"message": "Where is my new kettle, please?", "desk": "parcels"}) + "\n")
+    task = triage | {"evaluation": {"path": str(held)}}
+    with TGIServer(answer=desk_answer) as server:
+        first = records(generate(task, bank_index, server.url, num_examples=10))
+    (home / "journal.sqlite").unlink()
+    assert records(generate(task, bank_index, server.url, num_examples=10)) == first
+
+
+def test_a_bad_evaluation_set_is_told_before_anything_is_asked(home, triage, bank_index, tmp_path):
+    held = tmp_path / "held.jsonl"
+    held.write_text('{"message": "Where is it?", "desk": "complaints"}\n')
+    with TGIServer(answer=desk_answer) as server:
+        with pytest.raises(TaskError, match="complaints"):
+            make_plan(triage | {"evaluation": {"path": str(held)}}, bank_index, server.url)
+        assert not server.chat_requests
+
+
+def test_a_missing_key_is_told_before_anything_is_asked(home, triage, bank_index):
+    with pytest.raises(TeacherRefused, match="no token was found"):
+        make_plan(triage, bank_index, "some/model")
+    with pytest.raises(TeacherRefused, match="NO_SUCH_KEY"):
+        make_plan(triage, bank_index, Teacher("some/model", api_key_env="NO_SUCH_KEY"))
+
+
+def demand(run_id):
+    with closing(sqlite3.connect(runs_folder() / f"{run_id}.sqlite")) as connection:
+        return connection.execute("SELECT * FROM demand").fetchall()
+
+
+def test_readers_leave_no_demand_behind(home, triage, bank_index):
+    with TGIServer(answer=desk_answer) as server:
+        run = Run(make_plan(triage, bank_index, server.url, num_examples=20))
+        assert len(list(run.examples(eager=False))) == 20 and not demand(run.id)
+    before = (runs_folder() / f"{run.id}.sqlite").stat().st_mtime_ns
+    assert len(list(Run(run.plan).examples(eager=False))) == 20  # of a finished run
+    assert not demand(run.id) and (runs_folder() / f"{run.id}.sqlite").stat().st_mtime_ns == before
 
 
 def test_held_out_takes_exactly_so_many_evenly():

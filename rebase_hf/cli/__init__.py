@@ -25,6 +25,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(epilog="--debug, with any command: log everything, and show an error's traceback.")
+def describe() -> None:
+    """From a task description and a handful of examples to a trained expert."""
+
+
 app.add_typer(index.app, name="index")
 runs.add_commands(app)
 

@@ -60,7 +60,7 @@ def verify(path: Folder) -> None:
 def search(
     path: Folder,
     text: Annotated[str, typer.Argument(help="What to look for.")],
-    k: Annotated[int, typer.Option("-k", help="How many rows.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
 ) -> None:
     """Show the rows that have a cell nearest to a text."""
     from rebase_hf.index.row_index import RowIndex

@@ -7,38 +7,43 @@ from typing import Annotated
 
 import typer
 
+from rebase_hf.cli.options import (
+    AllowFewer,
+    AllowQuarantined,
+    ApiKeyEnv,
+    AsPublished,
+    BaseModel,
+    BillTo,
+    Dialect,
+    DryRun,
+    GiveUpAfter,
+    Index,
+    MaxConcurrency,
+    MaxCost,
+    MaxPairs,
+    MaxPerSource,
+    MaxRequests,
+    MaxTokens,
+    MaxTokensTotal,
+    Method,
+    Model,
+    NumExamples,
+    NumValidation,
+    Output,
+    PauseAfter,
+    Price,
+    Provider,
+    RetryFailed,
+    RunFolder,
+    Seed,
+    Seeds,
+    TaskFile,
+    TeacherTarget,
+    Temperature,
+    Timeout,
+)
 from rebase_hf.errors import RebaseError
 
-TaskFile = Annotated[str, typer.Argument(help="The task file, or the id of a Hub dataset that holds a task.yaml.")]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder, as `run` and `generate` write it.")]
-Index = Annotated[str, typer.Option(help="The index folder, or the id of a Hub repository that holds one.")]
-TeacherTarget = Annotated[
-    str, typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot.")
-]
-Output = Annotated[Path | None, typer.Option(help="The run folder; default runs/NAME of the task.")]
-NumExamples = Annotated[int, typer.Option(min=1, help="Examples wanted for training.")]
-NumValidation = Annotated[int, typer.Option(min=0, help="Examples wanted for a validation split, besides.")]
-Seed = Annotated[int, typer.Option(help="Decides everything random.")]
-Model = Annotated[str | None, typer.Option(help="Which of the server's models.")]
-ApiKeyEnv = Annotated[str | None, typer.Option(help="NAME of the environment variable that holds the teacher's key.")]
-Temperature = Annotated[float | None, typer.Option(help="Sampling temperature; default the method's.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.")]
-MaxConcurrency = Annotated[int | None, typer.Option(help="Most requests in flight; default what the server takes.")]
-MaxRequests = Annotated[int | None, typer.Option(help="Stop after so many requests.")]
-MaxTokensTotal = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
-MaxCost = Annotated[float | None, typer.Option(help="Stop at this cost; needs --price.")]
-Price = Annotated[tuple[float, float] | None, typer.Option(help="Price of a million prompt and completion tokens.")]
-Timeout = Annotated[float, typer.Option(help="Seconds that one request may take in all.")]
-GiveUpAfter = Annotated[str, typer.Option(help="Stop when nothing has succeeded for so long: 90s, 10m, 1h.")]
-AllowFewer = Annotated[bool, typer.Option("--allow-fewer", help="Fewer examples than wanted are no failure.")]
-AllowQuarantined = Annotated[float, typer.Option(help="Share of outputs that may be unusable before it is a failure.")]
-MaxPerSource = Annotated[int | None, typer.Option(min=0, help="Rows of one source at most; 0 for no limit.")]
-AsPublished = Annotated[
-    bool, typer.Option("--as-published", help="Retrieve as the paper's code does, its known failures included.")
-]
-BaseModel = Annotated[str | None, typer.Option(help="What the student is trained from.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Train student and baseline this many times, to show the spread.")]
-MaxPairs = Annotated[int, typer.Option(min=1, help="Training pairs of SetFit, the same for student and baseline.")]
 MAX_PAIRS = 1200
 
 
@@ -51,7 +56,7 @@ class Shortfall(RebaseError):
 def add_commands(app: typer.Typer) -> None:
     """Add the commands on runs to the command line."""
     for command in (run, generate, train, evaluate, report, trace, export, push, doctor):
-        app.command()(command)
+        app.command(epilog="--debug, with any command: log everything, and show an error's traceback.")(command)
 
 
 def generate(
@@ -59,7 +64,7 @@ def generate(
     index: Index,
     teacher: TeacherTarget,
     output: Output = None,
-    method: Annotated[str, typer.Option(help="How rows become examples.")] = "rebase",
+    method: Method = "rebase",
     num_examples: NumExamples = 1000,
     num_validation: NumValidation = 0,
     seed: Seed = 0,
@@ -78,14 +83,23 @@ def generate(
     allow_quarantined: AllowQuarantined = 0.05,
     max_per_source: MaxPerSource = None,
     as_published: AsPublished = False,
+    dialect: Dialect = None,
+    provider: Provider = None,
+    bill_to: BillTo = None,
+    pause_after: PauseAfter = False,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Make the dataset of a task: rows are retrieved, transformed by the teacher, and checked.
 
     Example: rebase-hf generate task.yaml --index ./index --teacher http://127.0.0.1:8080
     """
-    from rebase_hf.cli.steps import generate_dataset, plan_of, raise_shortfall, show_dataset
+    from rebase_hf.cli.planning import begin, plan_of
+    from rebase_hf.cli.steps import generate_dataset, raise_shortfall, show_dataset
 
     plan = plan_of(locals())
+    if not begin(plan, dry_run=dry_run, retry=retry_failed):
+        return
     folder = output or Path("runs") / plan.task.name
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
     show_dataset(folder, made)
@@ -97,7 +111,7 @@ def run(
     index: Index,
     teacher: TeacherTarget,
     output: Output = None,
-    method: Annotated[str, typer.Option(help="How rows become examples.")] = "rebase",
+    method: Method = "rebase",
     num_examples: NumExamples = 1000,
     num_validation: NumValidation = 0,
     seed: Seed = 0,
@@ -116,6 +130,12 @@ def run(
     allow_quarantined: AllowQuarantined = 0.05,
     max_per_source: MaxPerSource = None,
     as_published: AsPublished = False,
+    dialect: Dialect = None,
+    provider: Provider = None,
+    bill_to: BillTo = None,
+    pause_after: PauseAfter = False,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
     base_model: BaseModel = None,
     seeds: Seeds = 1,
     max_pairs: MaxPairs = MAX_PAIRS,
@@ -125,9 +145,9 @@ def run(
 
     Example: rebase-hf run task.yaml --index ./index --teacher http://127.0.0.1:8080
     """
+    from rebase_hf.cli.planning import begin, plan_of
     from rebase_hf.cli.steps import (
         generate_dataset,
-        plan_of,
         publish_run,
         raise_shortfall,
         show_dataset,
@@ -141,11 +161,13 @@ def run(
     from rebase_hf.students.training import check_base_model
 
     check_base_model(plan.task, base_model)
-    if push_to:
+    if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 
         prove_write_access(push_to)
         prove_write_access(push_to, "model")
+    if not begin(plan, dry_run=dry_run, retry=retry_failed):
+        return
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
     write_pages(folder)
     if made["examples"]:
@@ -191,11 +213,28 @@ def report(run: RunFolder) -> None:
         typer.echo(str(path))
 
 
-def trace(run: RunFolder, row: Annotated[int, typer.Argument(help="Position of the example in the run.")]) -> None:
-    """Show where an example comes from: its source row, score, prompt, raw answer, and what became of it."""
-    from rebase_hf.cli.steps import trace_example
+def trace(
+    run: RunFolder,
+    row: Annotated[
+        str,
+        typer.Argument(
+            help="An example's position (12), an entry of ledger.jsonl (ledger:5, from 0), or a source row "
+            "(DATASET[:CONFIG][:SPLIT]#ROW), wherever it ended."
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON, which has every text as it is, to the byte.")
+    ] = False,
+) -> None:
+    """Tell a row's whole story: source, score, every prompt as it was sent, raw answers, attempts, checks, outcome.
 
-    typer.echo(trace_example(run, row))
+    Control characters in rows and answers are shown escaped, so that they can't drive the terminal.
+    """
+    from rebase_hf.cli.story_text import story_text
+    from rebase_hf.cli.trace import story_json, trace_row
+
+    story = trace_row(run, row)
+    typer.echo(story_json(story) if as_json else story_text(story))
 
 
 def export(

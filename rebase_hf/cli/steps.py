@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -15,8 +14,8 @@ import typer
 from rebase_hf.cli.runs import Shortfall
 from rebase_hf.errors import NoExamplesError, RebaseError
 from rebase_hf.home import rebase_home
-from rebase_hf.methods.rebase import ReBaseOptions
-from rebase_hf.pipeline import Plan, Run, make_plan
+from rebase_hf.pipeline import Run
+from rebase_hf.plan import Plan
 from rebase_hf.run_folder import (
     check_identities,
     prepare_run_folder,
@@ -26,59 +25,10 @@ from rebase_hf.run_folder import (
     write_report_json,
 )
 from rebase_hf.task import Task
-from rebase_hf.teacher.target import Teacher
 
 logger = logging.getLogger(__name__)
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 FORMATS = ("prompt-completion", "messages")
-
-
-def plan_of(given: Mapping[str, Any]) -> Plan:
-    """Return the plan that a command's options ask for.
-
-    Raises:
-        RebaseError: An option is wrong.
-    """
-    try:
-        teacher = Teacher(
-            given["teacher"],
-            model=given["model"],
-            api_key_env=given["api_key_env"],
-            temperature=given["temperature"],
-            max_tokens=given["max_tokens"],
-            max_concurrency=given["max_concurrency"],
-            max_requests=given["max_requests"],
-            max_tokens_total=given["max_tokens_total"],
-            max_cost=given["max_cost"],
-            price_per_million=given["price"],
-            timeout=given["timeout"],
-        )
-    except TypeError as error:
-        raise RebaseError(str(error)) from error
-    options = ReBaseOptions.as_published() if given["as_published"] else ReBaseOptions()
-    if given["max_per_source"] is not None:
-        from dataclasses import replace
-
-        options = replace(options, max_per_source=given["max_per_source"])
-    return make_plan(
-        given["task"],
-        given["index"],
-        teacher,
-        method=given["method"],
-        num_examples=given["num_examples"] + given["num_validation"],
-        seed=given["seed"],
-        options=options,
-        give_up_after=seconds(given["give_up_after"]),
-    )
-
-
-def seconds(text: str) -> float:
-    """Return a duration such as 90s, 10m or 1h in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if match is None:
-        raise RebaseError(f"`{text}` is no duration; write it as 90s, 10m or 1h.")
-    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
@@ -95,7 +45,7 @@ def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: 
         with tqdm(  # type: ignore[no-untyped-call]
             total=plan.num_examples, desc=f"{plan.method}: examples", unit="example", name="rebase_hf.generate"
         ) as bar:
-            for _ in run.records():
+            for _ in run.execute():
                 bar.update()
     except NoExamplesError as error:
         logger.warning("%s", error)
@@ -212,36 +162,6 @@ def raise_shortfall(report: Mapping[str, Any], *, allow_fewer: bool, allow_quara
             f"{report['quarantined']} of {report['outputs']} outputs are quarantined ({reasons}), more than the "
             f"{allow_quarantined:.0%} allowed. See ledger.jsonl; --allow-quarantined sets the share."
         )
-
-
-def trace_example(folder: Path, position: int) -> str:
-    """Return an example's whole story as text."""
-    from rebase_hf.teacher.journal import Journal
-
-    lines = (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    if not 0 <= position < len(lines):
-        raise RebaseError(f"{folder} has no example {position}; it has 0 to {len(lines) - 1}.")
-    row = json.loads(lines[position])
-    example = _examples(folder, row["split"])[
-        sum(json.loads(line)["split"] == row["split"] for line in lines[:position])
-    ]
-    journal = Journal.open()
-    try:
-        key = example["provenance"]["prompt_id"]
-        request, answer = journal.request(key), journal.get(key)
-    finally:
-        journal.close()
-    story = {name: row.get(name) for name in ("source", "score", "parts", "columns", "fields_from", "cells")}
-    parts = [f"# Source row\n{json.dumps(story, indent=2, ensure_ascii=False)}"]
-    if request is None:
-        parts.append(f"# Prompt\nnot in the journal of this machine (request {key})")
-    else:
-        turns = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in request["messages"])
-        parts.append(f"# Prompt (request {key})\n{turns}")
-    if answer is not None:
-        parts.append(f"# Answer\n{getattr(answer, 'text', None) or getattr(answer, 'reason', '')}")
-    parts.append(f"# Example\n{json.dumps(example, indent=2, ensure_ascii=False, default=str)}")
-    return "\n\n".join(parts)
 
 
 def export_dataset(folder: Path, format: str, output: Path | None) -> Path:

@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
 from rensa import RMinHash, RMinHashLSH
 
 # 128 permutations in 32 bands of 4: a pair of Jaccard .6 is found with probability .99; what is found is verified.
@@ -66,6 +68,17 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
+def _compact_jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    shared = len(np.intersect1d(a, b, assume_unique=True))
+    together = len(a) + len(b) - shared
+    return shared / together if together else 1.0
+
+
+def _compact(shingles: frozenset[str]) -> NDArray[np.int64]:
+    # 8 bytes a shingle in place of some 90: a run remembers every example. Only equality within this process counts.
+    return np.fromiter(map(hash, shingles), dtype=np.int64, count=len(shingles))
+
+
 def _shingles(tokens: list[str], size: int = SHINGLE) -> frozenset[str]:
     if len(tokens) < size:
         return frozenset([" ".join(tokens)])
@@ -91,7 +104,7 @@ class NearDuplicates:
         self._seed = seed
         self._form = form
         self._exact: dict[bytes, int] = {}
-        self._seen: list[tuple[frozenset[str], ...]] = []
+        self._seen: list[tuple[NDArray[np.int64], ...]] = []
         self._lsh = RMinHashLSH(threshold=min(near, 0.9), num_perm=PERMUTATIONS, num_bands=BANDS)
 
     def __len__(self) -> int:
@@ -110,18 +123,19 @@ class NearDuplicates:
         exact = hashlib.blake2b("\n".join(map(" ".join, split)).encode(), digest_size=16).digest()
         if exact in self._exact:
             return self._exact[exact], 1.0
-        grams: tuple[frozenset[str], ...] = ()
+        compact: tuple[NDArray[np.int64], ...] = ()
         if self._near < 1.0:
             grams = tuple(_shingles(field) - self._form for field in split)
             minhash = RMinHash(num_perm=PERMUTATIONS, seed=self._seed)
             minhash.update(sorted(frozenset().union(*grams)))
+            compact = tuple(map(_compact, grams))
             for number in sorted(self._lsh.query(minhash)):
-                similarity = min(jaccard(a, b) for a, b in zip(grams, self._seen[number], strict=True))
+                similarity = min(_compact_jaccard(a, b) for a, b in zip(compact, self._seen[number], strict=True))
                 if similarity >= self._near:
                     return number, similarity
             if remember:
                 self._lsh.insert(len(self._seen), minhash)
         if remember:
             self._exact[exact] = len(self._seen)
-            self._seen.append(grams)
+            self._seen.append(compact)
         return None

@@ -38,6 +38,55 @@ class CheckOptions:
     label_share: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """One of the checks that `Gate` applies, for who tells what became of an answer.
+
+    Attributes:
+        reasons: What it can refuse an answer for.
+        idle: Why it says nothing of the answers of a run; None where it does.
+    """
+
+    reasons: tuple[str, ...]
+    idle: str | None
+
+    @property
+    def name(self) -> str:
+        """What it is called: its reasons."""
+        return " or ".join(self.reasons)
+
+
+def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool) -> tuple[CheckStep, ...]:
+    """Return the checks in the order in which `Gate` applies them; the first that refuses an answer ends it.
+
+    Args:
+        guarded: The task has an evaluation set.
+        sure: The teacher says how sure it is.
+    """
+    idle = {
+        "label_not_in_task": None if task.labels else "the task has no labels",
+        "answer_not_in_input": None if task.extractive else "the task is not extractive",
+        "rationale_without_reasoning": None if task.reasons else "the task has no rationales",
+    }
+    bounded = options.min_confidence is not None or options.confident_share is not None
+    capped = options.label_share is not None and bool(task.labels)
+    return (
+        *(CheckStep((check.__name__,), idle.get(check.__name__)) for check in ANSWER_CHECKS),
+        CheckStep(
+            ("low_confidence",),
+            "the teacher does not say how sure it is" if not sure else None if bounded else "any confidence will do",
+        ),
+        CheckStep(
+            ("in_evaluation_set",),
+            "the task has no evaluation set" if not guarded else None if options.guard_evaluation else "it is off",
+        ),
+        CheckStep(("label_full",), None if capped else "labels have no limit"),
+        CheckStep(
+            ("few_shot_copy", "duplicate_output"), None if options.near_duplicates is not None else "repeats may stay"
+        ),
+    )
+
+
 class Gate:
     """Decides answer after answer, in rank order."""
 

@@ -35,6 +35,7 @@ class Usage:
         retries: Requests that were sent again because of a fault.
         refused: Requests that a busy server turned away (429, 503).
         cost: What the tokens cost, where prices were given.
+        tokens_estimated: The server does not say what an answer took: tokens are reckoned at 4 characters each.
     """
 
     requests: int = 0
@@ -44,6 +45,7 @@ class Usage:
     retries: int = 0
     refused: int = 0
     cost: float | None = None
+    tokens_estimated: bool = False
 
 
 class Unanswered(Exception):  # noqa: N818 - it is an outcome that is recorded, not an error of the program
@@ -69,6 +71,10 @@ class BudgetReached(TeacherError):
     """A limit that the user set on requests, tokens or cost is reached; nothing more is sent."""
 
 
+class Halted(TeacherError):
+    """The teacher was told to send nothing more before this request was sent; a rerun asks it."""
+
+
 class Asker(Protocol):
     """A teacher that is open and can be asked."""
 
@@ -87,6 +93,11 @@ class Asker(Protocol):
         """What has been used so far."""
         ...
 
+    @property
+    def grace(self) -> float:
+        """Seconds that what is in flight may take, once `halt` was called."""
+        ...
+
     async def ask(self, draft: Draft) -> Completion:
         """Return the answer to a draft, from the journal where it is known; durable before it is returned.
 
@@ -95,8 +106,13 @@ class Asker(Protocol):
             TeacherRefused: The teacher will never answer; the run must stop.
             TeacherUnavailable: The teacher has not answered for too long; the run must stop and can be resumed.
             BudgetReached: A limit is reached; the run stops cleanly.
+            Halted: It was not sent before `halt`.
             JournalError: The answer can't be kept; nothing more is sent.
         """
+        ...
+
+    def halt(self) -> None:
+        """Send nothing more. What is in flight is still answered and journalled; all else that is asked is Halted."""
         ...
 
     async def close(self) -> None:
@@ -146,6 +162,17 @@ def request_content(identity: TeacherIdentity, draft: Draft, sampling: Sampling)
         "sample": draft.sample,
         "repair": draft.repair,
     }
+
+
+def first_question(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of the request whose unreadable answer `content`, a repair question, is about.
+
+    A repair question has that answer and the request to mend it behind the first question (`prompts.repair_draft`).
+    The few-shot teacher's have no such turns: its answers are keyed by the row's text alone.
+    """
+    turns = content["messages"]
+    before = turns[:-2] if len(turns) > 2 and turns[-2]["role"] == "assistant" else turns
+    return {**content, "messages": before, "repair": content["repair"] - 1}
 
 
 def content_key(content: Mapping[str, Any]) -> str:
@@ -210,6 +237,7 @@ async def open_teacher(
     token: str | None = None,
     give_up_after: float = 600.0,
     seed: int = 0,
+    spent: Mapping[str, Any] | None = None,
 ) -> Asker:
     """Return the teacher, ready to be asked; close it after use.
 
@@ -222,6 +250,7 @@ async def open_teacher(
         token: A Hugging Face token, or another key; the former is sent to Hugging Face's own hosts only.
         give_up_after: Seconds without any success after which the run stops with TeacherUnavailable.
         seed: For a teacher that is trained here.
+        spent: What was spent of the teacher's limits before: `requests`, `prompt_tokens`, `completion_tokens`, `cost`.
 
     Raises:
         TeacherRefused: The target, key or model is wrong.
@@ -232,21 +261,21 @@ async def open_teacher(
     if kind == "few-shot":
         from rebase_hf.teacher.few_shot import FewShotTeacher
 
-        return FewShotTeacher(teacher, task, journal, seed=seed)
+        return FewShotTeacher(teacher, task, journal, seed=seed, spent=spent or {})
     if kind == "local":
         from rebase_hf.teacher.local import open_local
 
-        return await open_local(teacher, journal, give_up_after=give_up_after)
+        return await open_local(teacher, journal, give_up_after=give_up_after, spent=spent or {})
     if kind == "hf-endpoint":
         from rebase_hf.teacher.hosted import open_hosted
 
-        return await open_hosted(teacher, journal, token=token, give_up_after=give_up_after)
+        return await open_hosted(teacher, journal, token=token, give_up_after=give_up_after, spent=spent or {})
     if kind == "provider":
         from rebase_hf.teacher.hosted import open_provider
 
-        return open_provider(teacher, journal, token=token, give_up_after=give_up_after)
+        return open_provider(teacher, journal, token=token, give_up_after=give_up_after, spent=spent or {})
     if kind != "endpoint":
         raise TeacherRefused(f"A teacher of kind `{kind}` can't be opened.")
     from rebase_hf.teacher.endpoint import open_endpoint
 
-    return await open_endpoint(teacher, journal, token=token, give_up_after=give_up_after)
+    return await open_endpoint(teacher, journal, token=token, give_up_after=give_up_after, spent=spent or {})

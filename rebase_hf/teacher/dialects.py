@@ -38,9 +38,13 @@ def schema_arguments(dialect: DialectName, schema: Mapping[str, Any] | None) -> 
     """Return the arguments of `chat_completion` that give a server of this kind a JSON schema."""
     if schema is None or dialect in ("transformers", "none"):
         return {}
-    plain = json.loads(json.dumps(schema, default=dict))
+    plain = schema if type(schema) is dict else json.loads(json.dumps(schema, default=dict))
     if dialect == "vllm":
         return {"extra_body": {"structured_outputs": {"json": plain}}}
+    if dialect == "provider":
+        from rebase_hf.teacher.transport import openai_format
+
+        return {"response_format": openai_format(plain)}
     if dialect == "llama.cpp":
         return {"response_format": {"type": "json_object", "schema": plain}}
     # For `openai`, the client turns this into OpenAI's form just before sending; see transport.TeacherClient.
@@ -63,7 +67,7 @@ def probe(teacher: Teacher, *, url: str | None = None, token: str | None = None)
     """
     url = url or teacher.target
     key = find_key(teacher, url, token)
-    from rebase_hf.teacher.transport import httpx
+    from rebase_hf.teacher.connections import httpx
 
     headers = {} if key == NO_KEY else {"Authorization": f"Bearer {key}"}
     until = time.monotonic() + REFUSED_PATIENCE
@@ -143,8 +147,8 @@ class _Probe:
             "tgi",
             str(model),
             revision=revision if isinstance(revision, str) else None,
-            # A tenth is left to others: TGI has no waiting room, and turns away what is above its limit.
-            max_concurrency=max(1, int(limit * 0.9)) if isinstance(limit, int) else None,
+            # A little is left to others: TGI has no waiting room, and turns away what is above its limit.
+            max_concurrency=max(1, limit - max(1, limit // 16)) if isinstance(limit, int) else None,
         )
 
     def _served(

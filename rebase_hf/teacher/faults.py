@@ -2,8 +2,13 @@
 
 retry       ask again, after a pause; it costs the row an attempt, and when those are used up it is quarantined
 wait        ask again later; the server is busy or away, so it costs the row nothing
+widen       ask again with room for twice as many tokens, then quarantine
+repair      show the teacher what it wrote and what is wrong with it, once, then quarantine
 quarantine  this request will never be answered; the run goes on
 abort       no request will be answered; the run stops
+
+A `retry` may be an outage: the server fails whatever it is asked, and the row is not to blame. So before such a row is
+quarantined, some request must have been answered since it first failed; see `endpoint.EndpointAsker`.
 """
 
 import email.utils
@@ -13,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Action = Literal["retry", "wait", "quarantine", "abort"]
+Action = Literal["retry", "wait", "widen", "repair", "quarantine", "abort"]
 
 DETAIL_CHARS = 300
 
@@ -24,13 +29,15 @@ class Fault:
 
     Attributes:
         name: What it is called; a quarantined row is counted under `reason`.
-        attempts: How often a request is tried in all before it is quarantined (of `retry`).
+        attempts: How often a request is tried in all before it is quarantined (of `retry`, `widen` and `repair`).
+        outage: It may be the server that fails, not this request.
     """
 
     name: str
     action: Action
     reason: str
     attempts: int = 1
+    outage: bool = False
 
 
 REFUSED_KEY = Fault("refused_key", "abort", "refused_key")
@@ -41,19 +48,30 @@ WRONG_ADDRESS = Fault("wrong_address", "abort", "wrong_address")
 NO_CREDIT = Fault("no_credit", "abort", "no_credit")
 BAD_REQUEST = Fault("bad_request", "quarantine", "bad_request")
 TOO_LONG = Fault("too_long", "quarantine", "too_long")
-SERVER_ERROR = Fault("server_error", "retry", "server_error", attempts=4)
-ERROR_IN_ANSWER = Fault("error_in_answer", "retry", "server_error", attempts=4)
-TIMEOUT = Fault("timeout", "retry", "timeout", attempts=2)
-CONNECTION_LOST = Fault("connection_lost", "retry", "connection_lost", attempts=4)
-UNREADABLE_ANSWER = Fault("unreadable_answer", "retry", "unreadable_answer", attempts=3)
+ANSWER_TOO_LARGE = Fault("answer_too_large", "quarantine", "unreadable_answer")
+SERVER_ERROR = Fault("server_error", "retry", "server_error", attempts=4, outage=True)
+ERROR_IN_ANSWER = Fault("error_in_answer", "retry", "server_error", attempts=4, outage=True)
+TIMEOUT = Fault("timeout", "retry", "timeout", attempts=2, outage=True)
+CONNECTION_LOST = Fault("connection_lost", "retry", "connection_lost", attempts=4, outage=True)
+UNREADABLE_ANSWER = Fault("unreadable_answer", "retry", "unreadable_answer", attempts=3, outage=True)
 EMPTY_ANSWER = Fault("empty_answer", "retry", "empty_answer", attempts=2)
+TRUNCATED_ANSWER = Fault("truncated_answer", "widen", "truncated_answer", attempts=2)
+UNPARSABLE_ANSWER = Fault("unparsable_answer", "repair", "unparsable_answer", attempts=2)
+WRONG_FIELDS = Fault("wrong_fields", "repair", "wrong_fields", attempts=2)
 OVERLOADED = Fault("overloaded", "wait", "overloaded")
 UNAVAILABLE = Fault("unavailable", "wait", "unavailable")
 UNREACHABLE = Fault("unreachable", "wait", "unreachable")
 
 # What a 4xx says decides before its status does: servers use 400, 404, 413 and 422 for the same things.
 BY_BODY: tuple[tuple[re.Pattern[str], Fault], ...] = (
-    (re.compile(r"server is pinned to|model_not_found|model\W+\S+\W+(does not exist|not found)", re.I), WRONG_MODEL),
+    (
+        re.compile(
+            r"server is pinned to|model_not_found|model_not_supported|not supported by (any )?provider|"
+            r"model\W+\S+\W+(does not exist|not found)",
+            re.I,
+        ),
+        WRONG_MODEL,
+    ),
     (
         re.compile(
             r"context.?length|maximum context|max_total_tokens|inputs`? (tokens|must have less)|too (long|large)|"
@@ -62,6 +80,8 @@ BY_BODY: tuple[tuple[re.Pattern[str], Fault], ...] = (
         ),
         TOO_LONG,
     ),
+    # What the proxy of an Inference Endpoint answers while it is paused.
+    (re.compile(r"bad request: invalid state|endpoint is paused", re.I), UNAVAILABLE),
     (re.compile(r"grammar is not supported|failed to deserialize|unexpected fields", re.I), WRONG_REQUEST),
 )
 BY_STATUS: dict[int, Fault] = {
@@ -96,10 +116,14 @@ BY_EXCEPTION: dict[str, Fault] = {
     "InvalidURL": WRONG_ADDRESS,
     "TooManyRedirects": WRONG_ADDRESS,
     "DecodingError": UNREADABLE_ANSWER,
+    "AnswerTooLarge": ANSWER_TOO_LARGE,
     "TransportError": CONNECTION_LOST,
     "HTTPError": CONNECTION_LOST,
 }
+# By what a body with status 200 holds instead of a chat completion.
 BY_ANSWER: dict[str, Fault] = {f.name: f for f in (UNREADABLE_ANSWER, ERROR_IN_ANSWER, EMPTY_ANSWER)}
+# By what reading the text of an answer says (`prompts.parse_answer`).
+BY_READING: dict[str, Fault] = {f.name: f for f in (UNPARSABLE_ANSWER, WRONG_FIELDS)}
 
 
 @dataclass(frozen=True, slots=True)

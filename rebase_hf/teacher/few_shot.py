@@ -21,6 +21,7 @@ from rebase_hf.setfit_training import train_setfit
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import (
     BudgetReached,
+    Halted,
     TeacherIdentity,
     Unanswered,
     Usage,
@@ -59,11 +60,16 @@ class FewShotTeacher:
     """
 
     concurrency = 256
+    grace = 30.0
 
-    def __init__(self, teacher: Teacher, task: Task, journal: Journal, *, seed: int) -> None:
+    def __init__(
+        self, teacher: Teacher, task: Task, journal: Journal, *, seed: int, spent: Mapping[str, Any] | None = None
+    ) -> None:
         self.identity = self.identify(teacher, task)
         self.usage = Usage()
         self._teacher, self._task, self._journal, self._seed = teacher, task, journal, seed
+        self._sent_before = int((spent or {}).get("requests", 0))
+        self._halted = False
         self._training = _training_digest(task)
         self._model: SetFitModel | None = None
         self._surest = 1.0
@@ -103,6 +109,7 @@ class FewShotTeacher:
         Raises:
             Unanswered: The row has no text in the columns that the task's inputs are read from.
             BudgetReached: `max_requests` is reached.
+            Halted: `halt` was called before.
             JournalError: The answer can't be kept.
         """
         inputs = _row_inputs(self._task, draft)
@@ -113,14 +120,20 @@ class FewShotTeacher:
             self.usage.from_journal += 1
             return _answered(known)
         self._journal.check()
+        if self._halted:
+            raise Halted("The few-shot teacher was told to label nothing more.")
         limit = self._teacher.max_requests
-        if limit is not None and self.usage.requests >= limit:
+        if limit is not None and self._sent_before + self.usage.requests >= limit:
             raise BudgetReached(f"The limit of {limit} requests to the few-shot teacher is reached.")
         self.usage.requests += 1
         label, confidence = await self._label(self._task.input_text(inputs))
         answer = json.dumps({**inputs, self._task.output: label}, ensure_ascii=False)
         completion = Completion(key, answer, "stop", self.identity.model, confidence=confidence)
         return _answered(await self._journal.put(key, content, completion))
+
+    def halt(self) -> None:
+        """Label nothing more."""
+        self._halted = True
 
     async def close(self) -> None:
         """Let go of the thread and the model."""

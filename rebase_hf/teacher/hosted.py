@@ -1,106 +1,81 @@
-"""Teachers that Hugging Face hosts: an Inference Endpoint by name, and Inference Providers by model id."""
+"""Teachers that Hugging Face hosts: an Inference Endpoint by name, and Inference Providers by model id.
+
+To identify one wakes nothing and costs nothing. Only the first request that the journal can't answer does.
+"""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
-from rebase_hf.errors import TeacherRefused, TeacherUnavailable
 from rebase_hf.teacher.asking import TeacherIdentity
-from rebase_hf.teacher.dialects import probe
 from rebase_hf.teacher.endpoint import EndpointAsker
+from rebase_hf.teacher.hosted_endpoint import HostedEndpoint
+from rebase_hf.teacher.hub_calls import wait_until_ready
 from rebase_hf.teacher.journal import Journal
-from rebase_hf.teacher.refusals import refused_key_message
+from rebase_hf.teacher.providers import find_route, provider_key
 from rebase_hf.teacher.served import Served
-from rebase_hf.teacher.target import NO_KEY, Teacher, find_key
+from rebase_hf.teacher.target import Teacher
 
-RESUME_SECONDS = 1200
 ROUTER = "https://router.huggingface.co"
 
 
-def _hf_key(teacher: Teacher, token: str | None) -> str:
-    key = find_key(teacher, None, token)
-    if key == NO_KEY:
-        raise TeacherRefused(
-            f"The teacher `{teacher.target}` is hosted by Hugging Face, and no token was found; expected one in "
-            "HF_TOKEN, saved by `hf auth login`, or named by --api-key-env."
-        )
-    return key
+async def open_hosted(
+    teacher: Teacher,
+    journal: Journal,
+    *,
+    token: str | None = None,
+    give_up_after: float = 600.0,
+    spent: Mapping[str, Any] | None = None,
+) -> EndpointAsker:
+    """Return an Inference Endpoint; it is resumed and waited for when something has to be asked.
+
+    Raises:
+        TeacherRefused: There is no token, no such endpoint, or no right to use it.
+        TeacherUnavailable: Hugging Face can't be asked for it, and it was never seen from here.
+    """
+    hosted = HostedEndpoint(teacher, token)
+    return EndpointAsker(
+        teacher,
+        await asyncio.to_thread(hosted.describe),
+        hosted.key,
+        journal,
+        give_up_after=give_up_after,
+        prepare=lambda: hosted.wake(give_up_after),
+        confirm=hosted.confirm,
+        on_close=hosted.close,
+        spent=spent,
+    )
+
+
+def identify_hosted(teacher: Teacher, token: str | None = None) -> TeacherIdentity:
+    """Return which model and revision an Inference Endpoint runs, without waking it; raises as `open_hosted`."""
+    return HostedEndpoint(teacher, token).describe().identity
 
 
 def open_provider(
-    teacher: Teacher, journal: Journal, *, token: str | None = None, give_up_after: float = 600.0
+    teacher: Teacher,
+    journal: Journal,
+    *,
+    token: str | None = None,
+    give_up_after: float = 600.0,
+    spent: Mapping[str, Any] | None = None,
 ) -> EndpointAsker:
     """Return a model served by an Inference Provider, ready to be asked.
 
     Raises:
-        TeacherRefused: There is no token.
+        TeacherRefused: There is no key, or not one that may be sent where it would go.
     """
+    key = provider_key(teacher, token)
     identity = TeacherIdentity(teacher.location, None, "provider")
+    dialect = teacher.dialect if teacher.dialect not in (None, "openai") else "provider"
+    served = Served(identity, ROUTER, dialect, teacher.location)
     return EndpointAsker(
         teacher,
-        Served(identity, ROUTER, teacher.dialect or "openai", teacher.location),
-        _hf_key(teacher, token),
+        served,
+        key,
         journal,
         give_up_after=give_up_after,
+        prepare=lambda: wait_until_ready(lambda: find_route(teacher, key, served), teacher.target, give_up_after),
         arguments={"model": teacher.location, "provider": teacher.provider, "bill_to": teacher.bill_to},
-    )
-
-
-def _find(teacher: Teacher, token: str | None) -> Any:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    from rebase_hf.teacher.transport import httpx
-
-    namespace, _, name = teacher.location.rpartition("/")
-    try:
-        return HfApi(token=_hf_key(teacher, token)).get_inference_endpoint(name, namespace=namespace or None)
-    except HfHubHTTPError as error:
-        code = error.response.status_code
-        if code in (401, 403):
-            raise TeacherRefused(refused_key_message(teacher.target, code), status=code) from None
-        raise TeacherRefused(
-            f"The Inference Endpoint `{teacher.location}` was not found ({code}); expected endpoint:NAMESPACE/NAME as "
-            "on ui.endpoints.huggingface.co. Correct the name.",
-            status=code,
-        ) from None
-    except httpx.HTTPError as error:
-        raise TeacherUnavailable(f"Hugging Face could not be asked for `{teacher.target}`: {error}") from None
-
-
-def identify_hosted(teacher: Teacher, token: str | None = None) -> TeacherIdentity:
-    """Return which model and revision an Inference Endpoint runs, without waking it."""
-    return _identity(_find(teacher, token))
-
-
-def _identity(endpoint: Any) -> TeacherIdentity:
-    revision = endpoint.raw.get("model", {}).get("revision")
-    return TeacherIdentity(str(endpoint.repository), revision, "hf-endpoint")
-
-
-async def open_hosted(
-    teacher: Teacher, journal: Journal, *, token: str | None = None, give_up_after: float = 600.0
-) -> EndpointAsker:
-    """Return an Inference Endpoint; it is resumed and waited for when something has to be asked."""
-    endpoint = await asyncio.to_thread(_find, teacher, token)
-    identity = _identity(endpoint)
-
-    def wake() -> Served:
-        from huggingface_hub.errors import InferenceEndpointError, InferenceEndpointTimeoutError
-
-        try:
-            url = str(endpoint.resume(running_ok=True).wait(timeout=RESUME_SECONDS).url)
-        except InferenceEndpointTimeoutError:
-            raise TeacherUnavailable(f"`{teacher.target}` was not ready after {RESUME_SECONDS} s.") from None
-        except InferenceEndpointError as error:
-            raise TeacherUnavailable(f"`{teacher.target}` could not be started: {error}") from None
-        found = probe(teacher, url=url, token=token)
-        return Served(identity, found.url, found.dialect, found.model, found.max_concurrency)
-
-    return EndpointAsker(
-        teacher,
-        Served(identity, teacher.target, teacher.dialect or "tgi", identity.model),
-        _hf_key(teacher, token),
-        journal,
-        give_up_after=give_up_after,
-        prepare=lambda: asyncio.to_thread(wake),
+        spent=spent,
     )

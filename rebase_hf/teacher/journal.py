@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ WHERE answers.reason IS NOT NULL
 SELECT = """
 SELECT key, text, finish_reason, model, prompt_tokens, completion_tokens, confidence, reason, detail, attempts
 FROM answers WHERE key = ?
+"""
+NEWEST = """
+SELECT request, prompt_tokens, completion_tokens FROM answers
+WHERE model = ? AND reason IS NULL AND prompt_tokens > 0 ORDER BY rowid DESC LIMIT ?
 """
 _inherited: list[sqlite3.Connection] = []  # of a forked parent: never used here, and never closed by a collector
 
@@ -112,6 +116,12 @@ class Journal:
             raise _cannot("open", journal.path, error) from error
         return journal
 
+    @classmethod
+    def peek(cls, path: str | Path | None = None) -> "Journal | None":
+        """Open the journal for reading alone; None where there is none. Nothing is made, and nothing written."""
+        path = Path(path) if path is not None else rebase_home() / "journal.sqlite"
+        return cls(path) if path.is_file() else None
+
     def get(self, key: str) -> Outcome | None:
         """Return what is known about a request: its answer, its failure, or None.
 
@@ -151,14 +161,25 @@ class Journal:
             self._queue.put(entry)
         return await entry.done
 
-    def forget_failures(self, keys: Iterable[str] | None = None) -> int:
-        """Forget failures (all of them, or those of `keys`), so that they are asked again; return how many."""
-        delete = "DELETE FROM answers WHERE reason IS NOT NULL"
+    def newest(self, model: str, limit: int) -> Iterator[tuple[dict[str, Any], int, int]]:
+        """Yield what was sent for a model's newest answers, and the tokens of their prompts and answers.
+
+        Raises:
+            JournalError: The journal can't be read.
+        """
+        for request, prompt_tokens, completion_tokens in self._rows(NEWEST, (model, limit)):
+            yield json.loads(request), prompt_tokens, completion_tokens
+
+    def forget(self, keys: Iterable[str]) -> int:
+        """Forget what is known about requests, answers included, so that they are asked again; return how many.
+
+        Raises:
+            JournalError: The journal can't be written to.
+        """
         try:
             with self._lock, self._connection() as connection:
-                if keys is None:
-                    return connection.execute(delete).rowcount
-                return connection.executemany(f"{delete} AND key = ?", [(key,) for key in keys]).rowcount
+                delete = "DELETE FROM answers WHERE key = ?"
+                return connection.executemany(delete, [(key,) for key in keys]).rowcount
         except sqlite3.Error as error:
             raise _cannot("write to", self.path, error) from error
 
@@ -178,12 +199,15 @@ class Journal:
         return Journal.open, (str(self.path),)
 
     def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
+        found = self._rows(statement, (key,))
+        return found[0] if found else None
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                found: tuple[Any, ...] | None = self._connection().execute(statement, (key,)).fetchone()
+                return self._connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise _cannot("read", self.path, error) from error
-        return found
 
     def _connection(self) -> sqlite3.Connection:
         """Return this process's connection; hold the lock. A connection must not be carried across a fork."""
@@ -286,7 +310,7 @@ def _values(key: str, request: Mapping[str, Any], outcome: Outcome) -> tuple[Any
             outcome.confidence,
             None,
             None,
-            None,
+            outcome.attempts,
         )
     return (key, *found, sent, time.time())
 
@@ -303,6 +327,7 @@ def _outcome(row: tuple[Any, ...]) -> Outcome:
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         confidence=confidence,
+        attempts=attempts or 1,
     )
 
 

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rebase_hf.embedding_model import model_fingerprint
 from rebase_hf.errors import TeacherRefused, TeacherUnavailable, require
@@ -133,7 +134,7 @@ def _hub_revision(model_id: str) -> str:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    from rebase_hf.teacher.transport import httpx
+    from rebase_hf.teacher.connections import httpx
 
     missing = (
         f"The teacher `local:{model_id}` is neither a folder here nor a model in the local Hub cache, and the Hub "
@@ -159,7 +160,9 @@ def _servable(location: str, identity: TeacherIdentity) -> str:
     return str(Path(cached).parent) if isinstance(cached, str) else f"{location}@{identity.revision}"
 
 
-async def open_local(teacher: Teacher, journal: Journal, *, give_up_after: float = 600.0) -> EndpointAsker:
+async def open_local(
+    teacher: Teacher, journal: Journal, *, give_up_after: float = 600.0, spent: Mapping[str, Any] | None = None
+) -> EndpointAsker:
     """Return a teacher that is served from here; the server starts when something has to be asked.
 
     Raises:
@@ -183,6 +186,7 @@ async def open_local(teacher: Teacher, journal: Journal, *, give_up_after: float
         NO_KEY,
         journal,
         give_up_after=give_up_after,
+        spent=spent,
         prepare=start,
         on_close=server.stop,
     )

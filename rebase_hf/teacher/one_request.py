@@ -3,10 +3,12 @@
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rebase_hf.teacher.asking import clean_text
+from rebase_hf.teacher.budget import CHARS_PER_TOKEN
 from rebase_hf.teacher.dialects import schema_arguments
 from rebase_hf.teacher.faults import Incident, classify, one_line
 from rebase_hf.teacher.served import Served
@@ -17,12 +19,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of the server."""
+    """An answer of the server.
+
+    Attributes:
+        estimated: The server did not say how many tokens it took; they are reckoned from the characters.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    estimated: bool = False
 
     def is_truncated(self, schema: Any) -> bool:
         """Whether it was cut at the token limit; JSON that is whole was not, whatever the server says."""
@@ -37,7 +44,13 @@ class Reply:
 
 
 async def send_once(
-    client: TeacherClient, served: Served, key: str, content: dict[str, Any], *, max_tokens: int | None, timeout: float
+    client: TeacherClient,
+    served: Served,
+    key: str,
+    content: Mapping[str, Any],
+    *,
+    max_tokens: int | None,
+    timeout: float,
 ) -> Reply | Incident:
     """Send a request and return the answer, or what went wrong instead.
 
@@ -46,7 +59,7 @@ async def send_once(
     sampling = content["sampling"]
     try:
         async with asyncio.timeout(timeout):
-            answer = await client.chat_completion(
+            answer = await client.complete(
                 content["messages"],
                 model=served.model,
                 max_tokens=max_tokens,
@@ -58,7 +71,7 @@ async def send_once(
     except REQUEST_ERRORS as error:
         incident = classify(error, hide=client.hide_key)
     else:
-        return _reply(answer)
+        return _reply(answer, content)
     detail = clean_text(incident.detail)
     if incident.fault.name == "timeout" and incident.status is None:
         detail = f"no whole answer within {timeout:g} s"
@@ -66,23 +79,24 @@ async def send_once(
     return replace(incident, detail=detail)
 
 
-def _reply(answer: Any) -> Reply:
-    choice = answer.choices[0]
-    usage = answer.usage
+def _reply(answer: Mapping[str, Any], content: Mapping[str, Any]) -> Reply:
+    text = clean_text(answer["text"])
+    prompt, completion = answer["prompt_tokens"], answer["completion_tokens"]
     return Reply(
-        text=clean_text(choice.message.content),
-        finish_reason=str(choice.finish_reason or "stop"),
-        prompt_tokens=_tokens(usage, "prompt_tokens"),
-        completion_tokens=_tokens(usage, "completion_tokens"),
+        text=text,
+        finish_reason=clean_text(answer["finish_reason"])[:40],
+        prompt_tokens=prompt_chars(content) // CHARS_PER_TOKEN if prompt is None else prompt,
+        completion_tokens=len(text) // CHARS_PER_TOKEN if completion is None else completion,
+        estimated=prompt is None or completion is None,
     )
 
 
-def _tokens(usage: Any, name: str) -> int:
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) and value >= 0 else 0
+def prompt_chars(content: Mapping[str, Any]) -> int:
+    """Return how many characters the messages of a request have."""
+    return sum(len(message["content"]) for message in content["messages"])
 
 
-def _seed(key: str, content: dict[str, Any], kind: str) -> int | None:
+def _seed(key: str, content: Mapping[str, Any], kind: str) -> int | None:
     """Return the seed of a request: the method's, one apart for each draw, else one that is the request's own.
 
     So a server that honours seeds gives the same answer to the same request. A hosted provider is sent only what was

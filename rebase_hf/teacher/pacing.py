@@ -6,7 +6,10 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-FIRST_LIMIT = 16.0
+FIRST_LIMIT = 16
+# Where somebody has said how many there may be, the user or the server: slow start from 16 to 100 would cost two round
+# trips, from 48 it costs half of one.
+FIRST_LIMIT_TOLD = 48
 TOLERATED_SHARE = 0.05
 SIGMAS = 2.0
 SURELY_SATURATED = 0.5
@@ -16,6 +19,7 @@ MEMORY = 512
 MIN_WINDOW = 8
 FIRST_PROBE = 1
 LONGEST_PROBE = 32
+PLENTY = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,9 @@ class Pacing:
     """A window of requests in flight that grows while the server takes them and shrinks when it is saturated.
 
     A decision is taken once a window: when each of the first `limit` requests sent in it has been answered or turned
-    away. The limit doubles until the first saturation, then grows by one, at ever longer intervals, so that a server
-    with a fixed capacity is not asked for more than it has again and again.
+    away. The limit doubles until the first saturation and then becomes what the server admitted. From there one more
+    is tried, at ever longer intervals: a single refusal takes that back. So a server with a fixed capacity is hardly
+    ever asked for more than it has, and one that grows is followed.
 
     Turned away at random or for want of capacity? Only the latter gets better when less is asked. So a share of
     refusals that is above the tolerated one by more than chance first halves the limit. If that at least halves the
@@ -40,18 +45,19 @@ class Pacing:
 
     Args:
         most: The limit is never above this.
+        start: The limit to begin with.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, start: int = FIRST_LIMIT) -> None:
         self.most = max(1, most)
-        self.limit = min(FIRST_LIMIT, float(self.most))
+        self.limit = float(min(start, self.most))
         self.in_flight = 0
         self.round_trip = 0.1
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._saturated = False
         self._normal_share = 0.0
         self._experiment: tuple[float, float] | None = None  # the limit that was halved, and the share then
-        self._ceiling = 0.0  # the limit at which it was last saturated
+        self._capacity = 0.0  # what it admitted when it was last saturated
         self._probe_every = FIRST_PROBE
         self._calm = 0
         self._told = self._refused = 0  # evidence gathered at this limit
@@ -124,7 +130,9 @@ class Pacing:
             return
         if self._told >= VERDICT_SIZE and share < self._normal_share / 2:
             self._normal_share = share
-        expected = self._told * min(0.9, self._normal_share + TOLERATED_SHARE)
+        # Above what a saturated server admitted, a single refusal more than usual says that it still takes no more.
+        above = self._saturated and self.limit > self._capacity
+        expected = self._told * min(0.9, self._normal_share + (0.0 if above else TOLERATED_SHARE))
         if self._refused > expected + SIGMAS * math.sqrt(expected):
             self._shrink(share)
         elif self._busiest >= int(self.limit):  # a limit that was not reached says nothing about a higher one
@@ -141,7 +149,7 @@ class Pacing:
 
     def _shrink(self, share: float) -> None:
         # Nobody refuses so many at random, nor again and again at the same limit and not below it.
-        if share > SURELY_SATURATED or (self._saturated and self.limit >= 0.8 * self._ceiling):
+        if share > SURELY_SATURATED or (self._saturated and self.limit >= self._capacity):
             self._reduce(self.limit, share)
         else:
             self._experiment = (self.limit, share)
@@ -151,18 +159,21 @@ class Pacing:
         """Go down from a limit at which the server was saturated to what it admitted there."""
         # A server that refuses all says nothing about its capacity.
         self._saturated = share < REFUSES_ALL
-        self._ceiling = limit
         self._calm = 0
         self._probe_every = min(2 * self._probe_every, LONGEST_PROBE)
-        self._set_limit(max(limit / 2, float(int(limit * (1 - share)))))
+        self._set_limit(limit * (1 - share) if self._saturated else limit / 2)
+        self._capacity = self.limit
 
     def _grow(self) -> None:
         self._calm += 1
+        if self._saturated and self.limit > PLENTY * self._capacity:
+            self._saturated = False  # it takes far more than it did
         if not self._saturated:
             self._set_limit(2 * self.limit)
         elif self._calm >= self._probe_every:
             self._calm = 0
-            self._probe_every = max(FIRST_PROBE, self._probe_every // 2)
+            if self.limit > self._capacity + 1:
+                self._probe_every = max(FIRST_PROBE, self._probe_every // 2)
             self._set_limit(self.limit + 1)
 
     def _set_limit(self, limit: float) -> None:

@@ -7,9 +7,11 @@ without its power.
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,20 +21,27 @@ from rebase_hf.task import Task
 
 # ReBase's fallback threshold: above this many characters a row is cut to its two best columns (its code, :634-641).
 ROW_CHARS = 4000
+# A name or a description comes from whoever made the dataset, or the index, and must not crowd out the task.
+NAME_CHARS = 200
+DESCRIPTION_CHARS = 1000
+MAX_COLUMNS = 40
 MAX_ANSWER_CHARS = 200_000
 # What opens a role or control token of a chat template (`<|im_start|>`, `</s>`, `<start_of_turn>`, `<image>`,
-# `[INST]`, `<<SYS>>`, full-width bars), and the `![` that makes TGI's router fetch an address (SYSTEMS 1, security).
-# The list of tokens grows with every model, so any `<` that could open one counts; `a < b`, `x <= 3` and `<3` stay.
-# Line separators, direction marks and tag characters are text that a person who reads the prompt does not see.
+# `[INST]`, `[|user|]`, `<<SYS>>`, `]~b]`, full-width forms), and the `![` that makes TGI's router fetch an address
+# (SYSTEMS 1, security). The list of tokens grows with every model, so any `<` that could open one counts; `a < b`,
+# `x <= 3` and `<3` stay. Line separators, direction marks, blanks of no width and tag characters are text that a
+# person who reads the prompt does not see; those that emoji and scripts are joined by (U+200C, U+200D, U+FE0F) stay.
 _POWERFUL = re.compile(
-    r"<(?!<?\s|[=\d\\]|$)|<(?=0x)"
-    r"|\[(?=/?(?:[A-Z][A-Z_]+|(?i:inst)|[gs]MASK)\])|(?<=!)\["
-    "|[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
+    r"[<\uff1c\ufe64](?!<?\s|[=\d\\]|$)|<(?=0x|\d\w*>)"
+    r"|\[(?=/?(?:[A-Z][A-Z_]+\d*|(?i:inst)|[gs]MASK|@[A-Z]+@|(?:control_|unused)\d+)\]|\||e~)|\](?=~!?b)|(?<=!)\["
+    r"|[\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 _FENCE = re.compile(r"```(.*?)```", re.DOTALL)
 _THOUGHT_END = "</think>"
 # Objects looked for from the front of a text, and as many from its end: reasoning is full of braces, but not endless.
 _STARTS = 50
+# Characters read in all while looking for them: each start of a nest that is never closed reads to its end.
+_READ_CHARS = 4 * MAX_ANSWER_CHARS
 _REPAIR_SHOWS = 2000
 
 
@@ -92,13 +101,13 @@ def shown_cells(row: RetrievedRow, *, row_chars: int = ROW_CHARS, field_chars: i
     cuts = dict.fromkeys(cells, field_chars)
     if len(json.dumps(cells, ensure_ascii=False)) > row_chars:
         best = dict.fromkeys(row.columns.get(part, "") for part in ("input", "output"))
-        cells = {name: cells[name] for name in best if name in cells} or cells
+        cells = {name: cells[name] for name in best if name in cells} or dict(islice(cells.items(), MAX_COLUMNS))
         left = row_chars
         for number, name in enumerate(sorted(cells, key=lambda name: len(cells[name]))):
             share = max(1, left // (len(cells) - number))
             cuts[name] = min(field_chars or share, share)
             left -= min(len(cells[name]), share)
-    return {name: _cut(text, cuts[name]) for name, text in cells.items()}
+    return {_cut(name, NAME_CHARS): _cut(text, cuts[name]) for name, text in cells.items()}
 
 
 def _cut(text: str, chars: int | None) -> str:
@@ -108,7 +117,7 @@ def _cut(text: str, chars: int | None) -> str:
 def transform_messages(task: Task, row: RetrievedRow, *, cells: Mapping[str, str]) -> tuple[Message, ...]:
     """Return the chat that asks for one example of the task made from `cells` of a row."""
     examples = [row_json({name: example[name] for name in answer_keys(task)}) for example in task.examples]
-    description = _json(_well_formed(row.source.description or row.source.dataset))
+    description = _json(_well_formed(_cut(row.source.description or row.source.dataset, DESCRIPTION_CHARS)))
     prompt = (
         _templates()
         .get_template("transform.jinja")
@@ -149,7 +158,8 @@ def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
     missing, extra = [k for k in keys if k not in found], [k for k in found if k not in keys]
     if missing or extra:
         lacks = f"it lacks {', '.join(map(repr, missing))}" if missing else ""
-        has = f"it has {', '.join(repr(k[:40]) for k in extra[:5])}, which was not asked for" if extra else ""
+        # Not which: a key may be an instruction that the row put there, and this is shown to the teacher.
+        has = f"it has {_keys(len(extra))} not asked for" if extra else ""
         return Unreadable("wrong_fields", " and ".join(filter(None, (lacks, has))))
     fields: dict[str, str] = {}
     for key in keys:
@@ -163,6 +173,10 @@ def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
     return Parsed(fields, rationale)
 
 
+def _keys(count: int) -> str:
+    return f"{count} key that was" if count == 1 else f"{count} keys that were"
+
+
 _JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -171,21 +185,38 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder(
         object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=str, parse_int=str, strict=False
     )
-    # A model that thinks aloud drafts answers on the way; the answer is what comes after.
-    text = text[text.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in text else text
-    for part in (*_FENCE.findall(text), text):
-        starts = [match.start() for match in re.finditer(r"\{", part)]
-        if len(starts) > 2 * _STARTS:
-            starts = starts[:_STARTS] + starts[-_STARTS:]
+    left = _READ_CHARS
+    for part in (part for said in _after_thoughts(text) for part in (*_FENCE.findall(said), said)):
+        starts = (match.start() for match in re.finditer(r"\{", part))
         done = 0
-        for start in starts:
+        for start in (*islice(starts, _STARTS), *deque(starts, _STARTS)):
             if start < done:
                 continue
+            if left <= 0:
+                return
             try:
                 value, done = decoder.raw_decode(part, start)
+            except json.JSONDecodeError as error:
+                left -= error.pos - start
             except (ValueError, RecursionError):
-                continue
-            yield value
+                left -= len(part) - start
+            else:
+                yield value
+
+
+def _after_thoughts(text: str) -> Iterator[str]:
+    """Yield where an answer may stand, likeliest first.
+
+    A model that thinks aloud drafts answers on the way; the answer is what comes after. But the mark of a thought's
+    end may also stand in the answer itself, copied from a row.
+    """
+    first, last = text.find(_THOUGHT_END), text.rfind(_THOUGHT_END)
+    if first >= 0:
+        yield text[last + len(_THOUGHT_END) :]
+    if first != last:
+        yield text[first + len(_THOUGHT_END) :]
+    if first < 0 or text.lstrip("\ufeff \r\n\t").startswith(("{", "```")):
+        yield text
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

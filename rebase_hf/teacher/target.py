@@ -3,13 +3,14 @@
 import os
 import re
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from math import inf
+from typing import Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from rebase_hf.errors import TeacherRefused
 
 Kind = Literal["endpoint", "few-shot", "local", "provider", "hf-endpoint"]
-DialectName = Literal["tgi", "vllm", "llama.cpp", "transformers", "openai", "none"]
+DialectName = Literal["tgi", "vllm", "llama.cpp", "transformers", "openai", "provider", "none"]
 
 NO_KEY = "none"
 """Sent where there is no key: with an empty one, huggingface_hub would send the user's saved HF token to any URL."""
@@ -17,6 +18,7 @@ NO_KEY = "none"
 HF_HOSTS = (".endpoints.huggingface.cloud", "router.huggingface.co")
 FORMS = "a URL, a model id such as org/model, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot"
 _MODEL_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
+_HF_ENDPOINT = re.compile(r"endpoint:[a-z0-9][\w.-]*/[a-z0-9][\w.-]*\Z", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Teacher:
         dialect: How the server takes a JSON schema; None finds out by probing.
         provider: Which Inference Provider, for a model id.
         bill_to: Which organisation pays, for a model id.
+        pause_after: Pause an `endpoint:` that was used when the run is over, however it ends.
     """
 
     target: str
@@ -54,6 +57,7 @@ class Teacher:
     dialect: DialectName | None = field(default=None, kw_only=True)
     provider: str = field(default="auto", kw_only=True)
     bill_to: str | None = field(default=None, kw_only=True)
+    pause_after: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, str) or not self.target:
@@ -61,12 +65,27 @@ class Teacher:
         for name, value in ((f.name, getattr(self, f.name)) for f in fields(self)):
             if name.startswith("max_") and value is not None and (isinstance(value, bool) or not value > 0):
                 raise TypeError(f"Teacher({name}={value!r}): expected a number above zero, or None for no limit.")
+        self._refuse_odd_numbers()
         if self.max_cost is not None and self.price_per_million is None:
             raise TypeError(
                 "Teacher(max_cost=...) needs price_per_million=(prompt, completion) to know what is spent (--price)."
             )
         if self.target.startswith(("http://", "https://")):
             self._refuse_secrets_in_address()
+
+    def _refuse_odd_numbers(self) -> None:
+        if not 0 < self.timeout < inf:
+            raise TypeError(f"Teacher(timeout={self.timeout!r}): expected a number of seconds above zero.")
+        if self.temperature is not None and not 0 <= self.temperature < inf:
+            raise TypeError(f"Teacher(temperature={self.temperature!r}): expected a number from 0 on.")
+        prices = self.price_per_million
+        if prices is not None and (len(prices) != 2 or not all(0 <= price < inf for price in prices)):
+            raise TypeError(
+                f"Teacher(price_per_million={prices!r}): expected two numbers from 0 on, the price of a million "
+                "prompt tokens and of a million completion tokens."
+            )
+        if self.dialect is not None and self.dialect not in get_args(DialectName):
+            raise TypeError(f"Teacher(dialect={self.dialect!r}): expected one of {', '.join(get_args(DialectName))}.")
 
     def _refuse_secrets_in_address(self) -> None:
         # An address is written to logs, reports and cache keys, so nothing secret may stand in it.
@@ -96,11 +115,13 @@ class Teacher:
             return "endpoint"
         if self.target.startswith("local:"):
             return "local"
-        if self.target.startswith("endpoint:"):
+        if _HF_ENDPOINT.match(self.target):
             return "hf-endpoint"
         if _MODEL_ID.match(self.target) and not self.target.startswith("."):
             return "provider"
-        hint = f" Did you mean http://{self.target}?" if ":" in self.target else ""
+        hint = ""
+        if ":" in self.target and not self.target.startswith("endpoint:"):
+            hint = f" Did you mean http://{self.target}?"
         raise TeacherRefused(f"Teacher `{self.target}` is not known; expected {FORMS}.{hint}")
 
     @property
@@ -126,6 +147,11 @@ def takes_hf_token(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme == "https" and any(host.endswith(h) if h[0] == "." else host == h for h in HF_HOSTS)
+
+
+def is_hf_token(key: str) -> bool:
+    """Whether a key is a Hugging Face token, as huggingface_hub tells it from a provider's own key."""
+    return key.startswith("hf_")
 
 
 def find_key(teacher: Teacher, url: str | None, token: str | None = None) -> str:

@@ -189,6 +189,16 @@ class TGIServer:
     def _owner(self) -> str:
         return {"vllm": "vllm", "llama.cpp": "llamacpp", "tgi": self.model_id}.get(self.kind, "someone")
 
+    def tokenize(self, path: str, request: dict[str, Any]) -> Reply:
+        """The tokens of a prompt, on the routes and in the shape of each kind of server."""
+        if (self.kind, path) not in (("tgi", "/chat_tokenize"), ("vllm", "/tokenize"), ("llama.cpp", "/tokenize")):
+            return status(404, "")
+        texts = [m["content"] for m in request["messages"]] if "messages" in request else [request["content"]]
+        ids = list(range(sum(map(_tokens, texts))))
+        if self.kind == "tgi":
+            return status(200, {"tokenize_response": [{"id": i, "text": "?"} for i in ids], "templated_text": "?"})
+        return status(200, {"tokens": ids, "count": len(ids)} if self.kind == "vllm" else {"tokens": ids})
+
     def chat(self, body: bytes) -> Reply:
         """What a chat completion is answered with; holds a permit meanwhile."""
         with self.lock:
@@ -330,6 +340,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(double.routes[self.path])
         elif self.path == "/v1/chat/completions":
             self._send(double.chat(body))
+        elif self.path in ("/chat_tokenize", "/tokenize"):
+            self._send(double.tokenize(self.path, json.loads(body)))
         elif self.path in ("/", "/generate") and double.kind == "tgi":
             text = json.loads(body).get("inputs", "")
             generated = {"generated_text": hashlib.sha256(text.encode()).hexdigest()[:16]}

@@ -22,7 +22,7 @@ def test_each_kind_of_server_is_told_apart(kind):
 def test_tgi_tells_its_revision_and_its_limit():
     with TGIServer(max_concurrent_requests=50) as server:
         served = probe(Teacher(server.url))
-        assert (served.identity.revision, served.max_concurrency) == (server.model_sha, 45)
+        assert (served.identity.revision, served.max_concurrency) == (server.model_sha, 47)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])

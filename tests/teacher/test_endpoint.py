@@ -4,16 +4,17 @@ import json
 import logging
 import os
 import pickle
+import re
 import time
 
 import pytest
 
 from rebase_hf.errors import JournalError, TeacherRefused, TeacherUnavailable
-from rebase_hf.rows import Sampling
-from rebase_hf.teacher.asking import BudgetReached, Unanswered, open_teacher
+from rebase_hf.rows import Completion, Sampling
+from rebase_hf.teacher.asking import BudgetReached, Halted, Unanswered, open_teacher
 from rebase_hf.teacher.journal import Journal
 from rebase_hf.teacher.target import Teacher
-from tests.doubles.tgi_server import HANG, Answer, TGIServer, answer_from_prompt, raw, status
+from tests.doubles.tgi_server import CUT, HANG, RESET, Answer, TGIServer, answer_from_prompt, raw, status
 from tests.teacher.asks import TASK, ask, ask_all, draft
 
 UNTOLD = {"routes": {"/info": status(404, "")}}  # a server that does not tell its limit
@@ -206,6 +207,77 @@ def test_a_budget_of_requests_counts_what_is_sent_again(tmp_path):
     assert len(server.chat_requests) == 2
 
 
+def test_a_budget_of_tokens_is_used_up_whatever_is_in_flight(tmp_path):
+    with TGIServer(latency=0.05) as server:
+        with pytest.raises(BudgetReached, match="budget of 300 tokens has no room"):
+            ask(Teacher(server.url, max_tokens_total=300), [draft(n) for n in range(100)], tmp_path / "j")
+        assert len(server.chat_requests) == 10  # of 29 tokens each
+
+
+def test_a_server_that_tells_no_usage_does_not_get_round_a_budget(tmp_path, caplog):
+    def answer(request, _):
+        text = answer_from_prompt(request)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return status(200, {"choices": [choice]})
+
+    with TGIServer(answer) as server:
+        with pytest.raises(BudgetReached, match="budget of 300 tokens"):
+            ask(Teacher(server.url, max_tokens_total=300), [draft(n) for n in range(100)], tmp_path / "j")
+        assert 8 <= len(server.chat_requests) <= 12
+    assert caplog.text.count("does not say how many tokens it uses") == 1
+
+
+def test_what_was_spent_before_counts_and_the_limit_is_named_as_the_user_gave_it(tmp_path):
+    with TGIServer() as server:
+        with pytest.raises(BudgetReached, match=r"budget of 9 requests .* after 9 requests"):
+            ask(
+                Teacher(server.url, max_requests=9),
+                [draft(n) for n in range(9)],
+                tmp_path / "j",
+                spent={"requests": 4},
+            )
+        assert len(server.chat_requests) == 5
+
+
+def test_a_halted_teacher_answers_what_is_in_flight_and_sends_nothing_more(tmp_path):
+    async def work(asker):
+        tasks = [asyncio.create_task(asker.ask(draft(n))) for n in range(60)]
+        while len(server.chat_requests) < 4:
+            await asyncio.sleep(0.01)
+        asker.halt()
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert time.monotonic() - began < 2
+        return outcomes
+
+    def answer(request, _):
+        # One of the first is turned away, and would wait for a minute before it is asked again.
+        return status(429, retry_after="60") if "number 1 " in request["messages"][-1]["content"] else "yes"
+
+    with TGIServer(answer, latency=0.2, enforce_schema=False) as server:
+        outcomes = run_with(Teacher(server.url, max_concurrency=4), tmp_path, work)
+        assert len(server.chat_requests) == 4
+    answered = [outcome for outcome in outcomes if isinstance(outcome, Completion)]
+    assert len(answered) == 3
+    assert sum(isinstance(outcome, Halted) for outcome in outcomes) == 57
+
+
+def test_another_model_in_the_same_place_ends_the_run_instead_of_mixing_in(tmp_path):
+    async def work(asker):
+        port = int(server.url.rpartition(":")[2])
+        await asker.ask(draft(1))
+        server.__exit__()
+        later = asyncio.create_task(asker.ask(draft(2)))
+        await asyncio.sleep(0.3)
+        with TGIServer(port=port, model_id="test/another") as again:
+            with pytest.raises(TeacherRefused, match="now serves `test/another`.*began with `test/teacher`"):
+                await later
+            return len(again.chat_requests)
+
+    server = TGIServer().__enter__()
+    assert run_with(server.url, tmp_path, work) == 0
+
+
 def test_nothing_is_sent_once_the_journal_can_not_be_written(tmp_path):
     async def work(asker):
         await asker.ask(draft(0))
@@ -227,8 +299,11 @@ def test_nothing_is_sent_once_the_journal_can_not_be_written(tmp_path):
 
 
 def test_open_files_are_as_at_the_start_after_many_faults(tmp_path):
+    faults = [status(500), HANG, raw(b"{"), status(422), RESET, CUT]
+
     def answer(request, _):
-        return [status(500), HANG, raw(b"{"), status(422)][int(request["messages"][-1]["content"].split()[3]) % 4]
+        number = re.search(r"number (\d+)", request["messages"][-1]["content"])
+        return faults[int(number[1]) % len(faults)] if number else answer_from_prompt(request)
 
     async def work(asker):
         await ask_all(asker, [draft(n) for n in range(40)])

@@ -1,15 +1,29 @@
 import email.utils
 import json
+import threading
 import time
+from typing import get_args
 
 import pytest
 
-from rebase_hf.errors import TeacherRefused
+from rebase_hf.errors import TeacherRefused, TeacherUnavailable
+from rebase_hf.rows import Completion
 from rebase_hf.teacher import faults
 from rebase_hf.teacher.asking import Unanswered
-from rebase_hf.teacher.faults import BY_EXCEPTION, BY_STATUS, Fault, classify_response, parse_retry_after
+from rebase_hf.teacher.connections import MAX_ANSWER_BYTES, httpx
+from rebase_hf.teacher.faults import (
+    BY_ANSWER,
+    BY_BODY,
+    BY_EXCEPTION,
+    BY_READING,
+    BY_STATUS,
+    TRUNCATED_ANSWER,
+    Fault,
+    classify_response,
+    parse_retry_after,
+)
 from rebase_hf.teacher.target import Teacher
-from rebase_hf.teacher.transport import REQUEST_ERRORS, MalformedAnswer, check_shape, httpx
+from rebase_hf.teacher.transport import REQUEST_ERRORS, MalformedAnswer, read_answer
 from tests.doubles import tgi_server as tgi
 from tests.doubles.tgi_server import Answer, TGIServer, answer_from_prompt, raw, status
 from tests.teacher.asks import ask, draft
@@ -21,7 +35,7 @@ LLAMA_400 = status(400, {"error": {"code": 400, "type": "exceed_context_size_err
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr("rebase_hf.teacher.endpoint.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rebase_hf.teacher.sending.FIRST_PAUSE", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,7 @@ def short_pauses(monkeypatch):
         (raw(b""), "unreadable_answer", 3),
         (raw(b'{"choices": [{"mess'), "unreadable_answer", 3),
         (raw(b"1" * 10_000), "unreadable_answer", 3),
+        (raw(b"x" * (MAX_ANSWER_BYTES + 1)), "unreadable_answer", 1),
         (tgi.ERROR_200, "server_error", 4),
         (tgi.NO_CHOICES, "empty_answer", 2),
         (tgi.EMPTY_CHOICES, "empty_answer", 2),
@@ -56,6 +71,7 @@ def short_pauses(monkeypatch):
         (raw(b'{"choices": [{"message": "text"}]}'), "empty_answer", 2),
         (Answer(None), "empty_answer", 2),
         (Answer(""), "empty_answer", 2),
+        (Answer("{", "length"), "truncated_answer", 2),
     ],
     ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, tgi.Fault) else None,
 )
@@ -85,7 +101,8 @@ def test_a_fault_that_passes_costs_no_row(fault, tmp_path):
     with TGIServer(answer, enforce_schema=False) as server:
         (answer,), asker = ask(Teacher(server.url, **QUICK), [draft(1)], tmp_path / "j")
     assert json.loads(answer.text)["team"] in ("billing", "travel")
-    assert (asker.usage.requests, asker.usage.retries) == (2, 1)
+    # A lone request that takes too long is asked again only once the server has given a sign of life.
+    assert (asker.usage.requests, asker.usage.retries) == (3 if fault is tgi.HANG else 2, 1)
 
 
 @pytest.mark.parametrize("code", [429, 503, 502, 529])
@@ -132,11 +149,51 @@ def test_every_error_of_the_http_library_is_in_the_table():
     assert any(issubclass(httpx.ConnectError, kind) for kind in REQUEST_ERRORS)
 
 
-def test_every_fault_has_one_of_the_four_ends():
+def test_every_fault_has_one_of_the_six_ends():
     table = [value for value in vars(faults).values() if isinstance(value, Fault)]
-    assert {fault.action for fault in table} == {"retry", "wait", "quarantine", "abort"}
-    assert all(fault.attempts > 1 for fault in table if fault.action == "retry")
-    assert set(BY_STATUS.values()) | set(BY_EXCEPTION.values()) <= set(table)
+    assert {fault.action for fault in table} == set(get_args(faults.Action))
+    assert all((fault.attempts > 1) == (fault.action in ("retry", "widen", "repair")) for fault in table)
+    told = {fault for _, fault in BY_BODY} | {TRUNCATED_ANSWER}
+    told |= {fault for kind in (BY_STATUS, BY_EXCEPTION, BY_ANSWER, BY_READING) for fault in kind.values()}
+    assert told == set(table)
+    assert {reason for fault in table if fault.action == "repair" for reason in [fault.reason]} == set(BY_READING)
+
+
+@pytest.mark.parametrize("fault", [status(500), tgi.RESET, tgi.HANG, tgi.HTML, tgi.ERROR_200])
+def test_an_outage_costs_no_row_whatever_it_looks_like(fault, tmp_path):
+    down = threading.Event()
+    down.set()
+
+    def answer(request, call):
+        return fault if down.is_set() else answer_from_prompt(request)
+
+    with TGIServer(answer, enforce_schema=False) as server:
+        threading.Timer(3.0, down.clear).start()
+        outcomes, asker = ask(Teacher(server.url, timeout=1.0), [draft(n) for n in range(20)], tmp_path / "j")
+    assert all(isinstance(outcome, Completion) for outcome in outcomes)
+    assert asker.usage.retries > 20
+
+
+def test_an_outage_that_does_not_end_ends_the_run_and_keeps_no_failure(tmp_path, caplog):
+    with TGIServer(lambda *_: status(500)) as server:
+        with pytest.raises(TeacherUnavailable, match=r"gave no answer for 1.5 s .*run the same command again"):
+            ask(server.url, [draft(n) for n in range(20)], tmp_path / "j", give_up_after=1.5)
+        assert "fails whatever it is asked" in caplog.text
+        server.answer = answer_from_prompt
+        outcomes, _ = ask(server.url, [draft(n) for n in range(20)], tmp_path / "j")
+    assert all(isinstance(outcome, Completion) for outcome in outcomes)
+
+
+def test_rows_that_no_server_can_answer_are_told_from_an_outage_by_a_sign_of_life(tmp_path):
+    def answer(request, call):
+        return status(500) if "number" in request["messages"][-1]["content"] else answer_from_prompt(request)
+
+    with TGIServer(answer) as server:
+        outcomes, _ = ask(server.url, [draft(n) for n in range(12)], tmp_path / "j", give_up_after=30.0)
+        signs = [b for b in server.chat_requests if "number" not in b["messages"][-1]["content"]]
+    assert {(outcome.reason, outcome.attempts) for outcome in outcomes} == {("server_error", 4)}
+    assert 1 <= len(signs) <= 12
+    assert all(sign["max_tokens"] <= 8 for sign in signs)
 
 
 def test_an_answer_that_speaks_of_models_is_not_taken_for_a_wrong_model():
@@ -154,4 +211,4 @@ def test_retry_after_is_read_as_seconds_and_as_a_date():
 @pytest.mark.parametrize("body", [b"\xff", b"{}", b"null", b'"text"', b"[" * 100_000, b'{"choices": {"0": 1}}'])
 def test_what_is_no_completion_is_told_by_its_shape(body):
     with pytest.raises(MalformedAnswer):
-        check_shape(body)
+        read_answer(body)

@@ -67,10 +67,23 @@ def test_a_failure_gives_way_to_an_answer_and_can_be_forgotten(journal):
     put(journal, *failures)
     put(journal, answer(0, "late"))
     assert journal.get(answer(0).key) == answer(0, "late")
-    assert journal.forget_failures([failures[0].key, failures[1].key]) == 1
+    assert journal.forget([failures[1].key, "0" * 63 + "9"]) == 1
     assert journal.get(failures[1].key) is None
-    assert journal.forget_failures() == 1
-    assert journal.get(answer(0).key) == answer(0, "late")
+    assert (journal.get(failures[2].key), journal.get(answer(0).key)) == (failures[2], answer(0, "late"))
+
+
+def test_a_look_at_a_journal_makes_and_writes_nothing(journal, tmp_path):
+    put(journal, answer(1))
+    journal.close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    looked = Journal.peek(journal.path)
+    assert looked.get(answer(1).key) == answer(1)
+    assert [tokens for _, *tokens in looked.newest("test/teacher", 5)] == [
+        [answer(1).prompt_tokens, answer(1).completion_tokens]
+    ]
+    looked.close()
+    assert Journal.peek(tmp_path / "none") is None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if "-" not in path.name} == before
 
 
 def test_many_answers_share_a_transaction(journal):

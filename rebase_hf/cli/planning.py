@@ -1,0 +1,117 @@
+"""From options to a plan, and what is done with it before it is executed: an estimate, or another try."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rebase_hf.errors import RebaseError
+from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.plan import Plan, make_plan
+from rebase_hf.teacher.target import Teacher
+
+if TYPE_CHECKING:
+    from rebase_hf.estimate import Estimate
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def plan_of(given: Mapping[str, Any]) -> Plan:
+    """Return the plan that a command's options ask for.
+
+    Raises:
+        RebaseError: An option is wrong.
+    """
+    check_share(given["allow_quarantined"])
+    try:
+        teacher = Teacher(
+            given["teacher"],
+            model=given["model"],
+            api_key_env=given["api_key_env"],
+            temperature=given["temperature"],
+            max_tokens=given["max_tokens"],
+            max_concurrency=given["max_concurrency"],
+            max_requests=given["max_requests"],
+            max_tokens_total=given["max_tokens_total"],
+            max_cost=given["max_cost"],
+            price_per_million=given["price"],
+            timeout=given["timeout"],
+            dialect=given["dialect"],
+            provider=given["provider"] or "auto",
+            bill_to=given["bill_to"],
+            pause_after=given["pause_after"],
+        )
+    except TypeError as error:
+        raise RebaseError(str(error)) from error
+    options = ReBaseOptions.as_published() if given["as_published"] else ReBaseOptions()
+    if given["max_per_source"] is not None:
+        options = replace(options, max_per_source=given["max_per_source"])
+    return make_plan(
+        given["task"],
+        given["index"],
+        teacher,
+        method=given["method"],
+        num_examples=given["num_examples"] + given["num_validation"],
+        seed=given["seed"],
+        options=options,
+        give_up_after=seconds(given["give_up_after"]),
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 90s, 10m or 1h in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None:
+        raise RebaseError(f"`{text}` is no duration; write it as 90s, 10m or 1h.")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def check_share(share: float) -> None:
+    """Raise where --allow-quarantined is no share."""
+    if not 0.0 <= share <= 1.0:
+        raise RebaseError(f"--allow-quarantined is {share:g}; expected a share from 0 to 1, such as 0.05.")
+
+
+def begin(plan: Plan, *, dry_run: bool, retry: bool) -> bool:
+    """Do what --dry-run and --retry-failed ask for before a run; return whether it is to be executed."""
+    if dry_run:
+        from rebase_hf.estimate import estimate_run
+
+        for line in estimate_lines(estimate_run(plan, retry_failed=retry)):
+            typer.echo(line)
+        return False
+    if retry:
+        from rebase_hf.retrying import retry_failed
+
+        failed = retry_failed(plan)
+        said = f"{failed} failed outputs are asked again." if failed else "No output of this run failed."
+        typer.echo(said, err=True)
+    return True
+
+
+def estimate_lines(estimate: "Estimate") -> Iterator[str]:
+    """Yield an estimate as text."""
+    yield "Dry run: nothing was asked, nothing was written."
+    if estimate.finished:
+        yield f"The run is finished: nothing would be asked of {estimate.model}."
+        return
+    if estimate.changed:
+        yield estimate.changed
+    yield (
+        f"For {estimate.examples:,} of {estimate.wanted:,} examples, about {estimate.rows:,} rows are asked about: "
+        f"{estimate.passing:.0%} of answers pass ({estimate.passing_from})."
+    )
+    if estimate.is_free:
+        yield f"{estimate.model} answers here, for nothing."
+        return
+    yield f"  in the journal  {estimate.answered:,} rows, free of charge; {estimate.have:,} examples come from them"
+    repairs = f", {estimate.repairs:,} of them repairs" if estimate.repairs else ""
+    yield f"  to be sent      {estimate.requests:,} requests to {estimate.model}{repairs}; retries not counted"
+    yield f"  prompts         {estimate.prompt_tokens:,} tokens ({estimate.prompts_from})"
+    yield f"  answers         {estimate.completion_tokens:,} tokens ({estimate.answers_from})"
+    cost = "unknown without --price PROMPT COMPLETION" if estimate.cost is None else f"{estimate.cost:.4g}"
+    yield f"  cost            {cost}"
+    if estimate.stops:
+        yield estimate.stops

@@ -1,0 +1,96 @@
+"""What a run decides, as it is kept: outcomes in their order, their counts, and how the run stands."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rebase_hf.rows import Dropped, Example, RetrievedRow
+
+Kind = Literal["example", "before", "dropped", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One outcome, at its place in the order in which outcomes are decided."""
+
+    seq: int
+    kind: Kind
+    reason: str | None
+    position: int | None
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How a run stands.
+
+    Attributes:
+        complete: Nothing is left to decide.
+        stopped: Why it has fewer examples than asked for: `candidates_ran_out`, `budget_reached`; None while it runs
+            and when it has them all.
+        session: The call that it was executed for last: a budget that ended one call ends no other.
+    """
+
+    complete: bool = False
+    stopped: str | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A run's counts.
+
+    Two identities hold: retrieved == asked + sum(dropped_before), and outputs == examples + sum(dropped) +
+    sum(quarantined).
+    """
+
+    asked: int
+    outputs: int
+    examples: int
+    dropped_before: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def retrieved(self) -> int:
+        """Rows looked at: asked about, or left out before."""
+        return self.asked + sum(self.dropped_before.values())
+
+
+def example_record(example: Example, row: RetrievedRow | None) -> str:
+    """Return an example as JSON, with the row that it came from as the report shows it."""
+    record: dict[str, Any] = {
+        "fields": dict(example.fields),
+        "rationale": example.rationale,
+        "provenance": dict(example.provenance),
+        "sources": [dict(source) for source in example.sources],
+    }
+    if row is not None:
+        record["row"] = _told(row)
+    return json.dumps(record, ensure_ascii=False)
+
+
+def read_example(record: str) -> Example:
+    """Return the example that `example_record` wrote."""
+    content = json.loads(record)
+    return Example(content["fields"], content["rationale"], content["provenance"], tuple(content["sources"]))
+
+
+def dropped_record(dropped: Dropped) -> str:
+    """Return a drop as JSON, as the ledger holds it, with the row that it was about."""
+    record = dropped.to_record()
+    if dropped.row is not None:
+        record |= _told(dropped.row)
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _told(row: RetrievedRow) -> dict[str, Any]:
+    """Return what `rows.jsonl` and `ledger.jsonl` tell of a row beside its source."""
+    return {
+        "cells": dict(row.source.cells),
+        "score": row.score,
+        "parts": dict(row.parts),
+        "columns": dict(row.columns),
+        "fields_from": dict(row.fields),
+    }

@@ -1,0 +1,198 @@
+"""A plan: all that decides which examples a run gives, checked before anything is paid."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from importlib.metadata import version
+from importlib.resources import files
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from rebase_hf.decisions import Decisions
+from rebase_hf.errors import TaskError
+from rebase_hf.home import rebase_home
+from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods import rebase
+from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.task import Task
+from rebase_hf.teacher.asking import TeacherIdentity, identify
+from rebase_hf.teacher.target import Teacher
+
+METHODS = (rebase.NAME,)
+GIVE_UP_AFTER = 600.0
+# The modules that decide what a dataset holds: with other code in them, a run is another run.
+DECIDING = (
+    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
+    "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader",
+    "decisions", "outcomes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides which examples a run gives, and how it may spend.
+
+    Attributes:
+        num_examples: How many examples are wanted in all, those for validation included.
+        options: The method's options.
+        made_at: When it was made. A budget counts from here, in whichever processes the plan is executed.
+    """
+
+    task: Task
+    index: RowIndex
+    teacher: Teacher
+    identity: TeacherIdentity
+    method: str
+    num_examples: int
+    options: ReBaseOptions
+    checks: CheckOptions
+    seed: int = 0
+    give_up_after: float = GIVE_UP_AFTER
+    token: str | None = field(default=None, repr=False, compare=False)
+    made_at: float = field(default_factory=time.time, compare=False)
+
+    @cached_property
+    def run_id(self) -> str:
+        """A digest of everything that decides the examples; no address, key, concurrency or budget is in it."""
+        content = {
+            "task": self.task.fingerprint,
+            "index": self.index.fingerprint,
+            "teacher": [self.identity.model, self.identity.revision],
+            "sampling": [self.teacher.temperature, self.teacher.max_tokens],
+            "method": self.method,
+            "options": asdict(self.options),
+            "checks": asdict(self.checks),
+            "num_examples": self.num_examples,
+            "seed": self.seed,
+            "code": code_fingerprint(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def questions(self) -> str:
+        """A digest of what decides what is asked; runs that share it may ask the same."""
+        task = self.task
+        said = [task.instruction, task.inputs, task.output, list(task.labels.items()), task.examples, task.language]
+        content = [said, self.method, self.identity.model, self.identity.revision]
+        return hashlib.sha256(json.dumps(content, default=dict).encode()).hexdigest()
+
+    @cached_property
+    def evaluation_rows(self) -> list[dict[str, str]]:
+        """The rows of the task's evaluation set, read once a process."""
+        return self.task.evaluation_rows()
+
+    @property
+    def session(self) -> str:
+        """The call that the plan was made for; limits on requests, tokens and cost are a session's."""
+        return repr(self.made_at)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # No token goes into a pickle: workers find it where this process did, in their environment.
+        return {k: v for k, v in self.__dict__.items() if k not in ("token", "evaluation_rows")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, token=None)
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return a digest of the code that decides what a dataset holds, and of its prompt templates."""
+    digest = hashlib.sha256(version("rebase-hf").encode())
+    root = Path(str(files("rebase_hf")))
+    for name in DECIDING:
+        for path in sorted([*root.glob(f"{name}.py"), *root.glob(f"{name}/*.py"), *root.glob(f"{name}/*.jinja")]):
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def make_plan(
+    task: Task | Mapping[str, Any] | str | Path,
+    index: "RowIndex | str | Path | Sequence[str]",
+    teacher: Teacher | str,
+    *,
+    method: str = rebase.NAME,
+    num_examples: int = 1000,
+    seed: int = 0,
+    options: ReBaseOptions | None = None,
+    checks: CheckOptions | None = None,
+    give_up_after: float = GIVE_UP_AFTER,
+    token: str | None = None,
+) -> Plan:
+    """Check everything that can be checked before anything is paid, and return the plan.
+
+    Raises:
+        TaskError: The task, its evaluation set, the method or a number is wrong.
+        RowIndexError: The index can't be opened, or holds no rows.
+        TeacherError: The teacher can't be identified, or its key is missing.
+    """
+    task = Task.load(task)
+    if method not in METHODS:
+        raise TaskError(f"Method `{method}` is not known; use one of {', '.join(METHODS)}.")
+    if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 1:
+        raise TaskError(f"num_examples is {num_examples!r}; expected a whole number from 1 on.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise TaskError(f"seed is {seed!r}; expected a whole number from 0 to {2**32 - 1}.")
+    if not 0 < give_up_after < inf:
+        raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
+    teacher = Teacher.of(teacher)
+    opened = open_index(index)
+    identity = identify(teacher, task, token)
+    plan = Plan(
+        task=task,
+        index=opened,
+        teacher=teacher,
+        identity=identity,
+        method=method,
+        num_examples=num_examples,
+        options=options or ReBaseOptions(),
+        checks=checks or default_checks(task, teacher),
+        seed=seed,
+        give_up_after=give_up_after,
+        token=token,
+    )
+    if not Decisions.finished(plan.run_id):  # a finished run is only read
+        check_before_paying(plan)
+    return plan
+
+
+def check_before_paying(plan: Plan) -> None:
+    """Read what is needed once the teacher is asked, so that what is wrong with it is said before.
+
+    Raises:
+        TaskError: The evaluation set can't be read.
+        TeacherRefused: The teacher's key is missing.
+    """
+    len(plan.evaluation_rows)
+    if plan.teacher.kind == "provider":
+        from rebase_hf.teacher.providers import provider_key
+
+        provider_key(plan.teacher, plan.token)
+
+
+def default_checks(task: Task, teacher: Teacher) -> CheckOptions:
+    """Return the checks that a teacher's answers need; what only labels must be sure, and not of one label alone."""
+    if teacher.kind != "few-shot" or not task.labels:
+        return CheckOptions()
+    return CheckOptions(confident_share=0.5, label_share=1.5 / len(task.labels))
+
+
+def open_index(index: "RowIndex | str | Path | Sequence[str]") -> RowIndex:
+    """Return an open index.
+
+    Args:
+        index: An index, its folder or Hub id, or a list of sources, from which one is built once and kept.
+    """
+    if isinstance(index, RowIndex):
+        return index
+    if isinstance(index, str | Path):
+        return RowIndex.open(str(index))
+    sources = [str(Path(source).resolve()) if Path(source).exists() else str(source) for source in index]
+    name = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:24]
+    # A build that finds its sources unchanged keeps the index that is there.
+    return RowIndex.build(rebase_home() / "indexes" / name, sources)

@@ -1,0 +1,114 @@
+"""The connections of a teacher's HTTP client: aiohttp's, behind the interface that huggingface_hub's HTTP library has.
+
+httpx spends about 1 ms of CPU a request on its pool, anyio and h11, aiohttp .15 ms (SYSTEMS.md, section 2); with 64 in
+flight that is most of what a row costs. aiohttp is installed already: `datasets` needs it through fsspec.
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import huggingface_hub.utils._http as hub_http
+from yarl import URL
+
+# Whichever HTTP library this huggingface_hub was built on: httpx2 from 2.x on, httpx before. Its errors reach us as
+# they are, so they must be caught, and raised here, as the classes of that library.
+httpx: Any = getattr(hub_http, "httpx2", None) or hub_http.httpx  # type: ignore[attr-defined]
+
+MAX_CONNECTIONS = 1024
+KEEP_ALIVE_SECONDS = 15.0
+# A chat completion is a few kilobytes. What is far longer is no answer, and must not fill the memory.
+MAX_ANSWER_BYTES = 16 * 2**20
+
+
+class AnswerTooLarge(ValueError):  # noqa: N818 - a kind of answer
+    """The body of an answer is longer than any answer is."""
+
+
+class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or httpx2
+    """An HTTP transport over aiohttp; made and used inside one event loop.
+
+    It sets no time limit: the deadline of a whole request is the asker's.
+
+    Args:
+        trust_env: Take proxies and certificates from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE).
+    """
+
+    def __init__(self, *, trust_env: bool) -> None:
+        self._trust_env = trust_env
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request and return its response, the body read.
+
+        Raises:
+            httpx.TransportError: As the HTTP library itself would.
+            AnswerTooLarge: The body is longer than MAX_ANSWER_BYTES.
+        """
+        session = self._session or self._open()
+        content = await request.aread()  # after a redirect it is a stream that nobody has read
+        try:
+            async with session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=request.headers.multi_items(),
+                data=content or None,
+                allow_redirects=False,
+            ) as response:
+                body = await _read(response)
+                headers = response.raw_headers
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise _as_httpx(error, request) from error
+        return httpx.Response(response.status, headers=headers, content=body, request=request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=MAX_CONNECTIONS,
+            limit_per_host=MAX_CONNECTIONS,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            ssl=httpx.create_ssl_context(trust_env=self._trust_env),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=self._trust_env,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(f"the answer announces {response.content_length} bytes")
+    body = await response.content.read(MAX_ANSWER_BYTES + 1)
+    if response.content.at_eof():
+        return body
+    parts, size = [body], len(body)
+    while not response.content.at_eof():
+        part = await response.content.read(MAX_ANSWER_BYTES + 1)
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+    return b"".join(parts)
+
+
+def _as_httpx(error: Exception, request: Any) -> Exception:
+    said = str(error) or type(error).__name__
+    kind = httpx.ReadError
+    if isinstance(error, aiohttp.InvalidURL):
+        kind = httpx.UnsupportedProtocol
+    elif isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
+        kind = httpx.ConnectError
+    elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+        kind = httpx.RemoteProtocolError
+    found: Exception = kind(said, request=request)
+    return found

@@ -1,0 +1,64 @@
+"""How many tokens a prompt has, asked of the server itself; nothing is generated, so nothing is paid.
+
+| server    | asked                                                                       |
+|-----------|-----------------------------------------------------------------------------|
+| TGI       | POST /chat_tokenize {messages}: the chat template is counted too            |
+| vLLM      | POST /tokenize {model, messages}: likewise                                  |
+| llama.cpp | POST /tokenize {content}                                                    |
+| others    | they have no such route                                                     |
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from rebase_hf.rows import Message
+from rebase_hf.teacher.dialects import PROBE_SECONDS, server_root
+from rebase_hf.teacher.served import Served, last_seen
+from rebase_hf.teacher.target import NO_KEY, Teacher, find_key, is_loopback
+
+logger = logging.getLogger(__name__)
+
+
+def count_tokens(
+    teacher: Teacher, prompts: Sequence[Sequence[Message]], *, token: str | None = None
+) -> list[int] | None:
+    """Return the number of tokens of each prompt, or None where the teacher's server does not count them."""
+    if teacher.kind != "endpoint" or (served := last_seen(teacher)) is None:
+        return None
+    from rebase_hf.teacher.connections import httpx
+
+    key = find_key(teacher, teacher.target, token)
+    headers = {} if key == NO_KEY else {"Authorization": f"Bearer {key}"}
+    url = teacher.target
+    try:
+        with httpx.Client(headers=headers, timeout=PROBE_SECONDS, trust_env=not is_loopback(url)) as client:
+            counts = []
+            for messages in prompts:
+                if (count := _count(client, served, server_root(url), messages)) is None:
+                    return None
+                counts.append(count)
+    except httpx.HTTPError as error:
+        logger.debug("The server at %s counted no tokens: %s", served.url, error)
+        return None
+    return counts
+
+
+def _count(client: Any, served: Served, root: str, messages: Sequence[Message]) -> int | None:
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    if served.dialect == "tgi":
+        path, body, name = "/chat_tokenize", {"model": served.model, "messages": chat}, "tokenize_response"
+    elif served.dialect == "vllm":
+        path, body, name = "/tokenize", {"model": served.model, "messages": chat}, "tokens"
+    elif served.dialect == "llama.cpp":
+        path, body, name = "/tokenize", {"content": "\n".join(m.content for m in messages)}, "tokens"
+    else:
+        return None
+    response = client.post(root + path, json=body)
+    if response.status_code != 200:
+        return None
+    try:
+        tokens = response.json()[name]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return len(tokens) if isinstance(tokens, list) else None
