@@ -68,7 +68,13 @@ class Run:
         Raises:
             JournalError: Examples that were given out before have been decided anew since.
         """
-        yield from self._records(start, stop, eager=eager, give_out=True)
+        try:
+            yield from self._records(start, stop, eager=eager, give_out=True)
+        except KeyboardInterrupt:
+            # Of a notebook's cell, of a script: nothing more is asked, and what is in flight is paid for.
+            self.interrupt()
+            logger.warning("%s", self.statement())
+            raise
 
     def execute(self) -> Iterator[int]:
         """Yield the positions of the examples as they are decided, for whoever reads them when all are there."""
@@ -105,12 +111,6 @@ class Run:
                 consumer.wait()
             if stop == self.plan.num_examples:
                 self.finish()  # what is in flight beyond the last example is paid for: let it be journalled
-        except KeyboardInterrupt:
-            # Of a notebook's cell, of a script: nothing more is asked, and what is in flight is paid for.
-            self.interrupt()
-            if give_out:  # whoever executes a run says himself how far it got
-                logger.warning("%s", self.statement())
-            raise
         finally:
             consumer.leave()
             decisions.close()

@@ -60,6 +60,7 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("rebase_hf").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)
+    _tell_nobody()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -91,6 +92,13 @@ def main() -> NoReturn:
     except Terminated:
         sys.exit(143)
     sys.exit(0)
+
+
+def _tell_nobody() -> None:
+    """Keep huggingface_hub from looking up, at the Hub, as which agent it should introduce itself to servers."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # of this process, which is ours
 
 
 def _terminate(number: int, frame: types.FrameType | None) -> None:

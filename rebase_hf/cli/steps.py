@@ -74,7 +74,7 @@ def train_and_compare(
     """Train the student of a run folder, compare it with its baselines, and add both to its report."""
     import time
 
-    from datasets import load_dataset
+    from datasets import Dataset
 
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
@@ -83,7 +83,7 @@ def train_and_compare(
     if not report.get("examples"):
         raise RebaseError(f"{folder} has no examples to train on. See its ledger.jsonl for what became of its rows.")
     task = Task.load(folder)
-    dataset = load_dataset("parquet", data_files=str(folder / "data" / "train.parquet"), split="train")
+    dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
     began = time.monotonic()
     if task.evaluation is None:
         student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs)
@@ -205,8 +205,8 @@ def examine() -> Iterator[str]:
 
 
 def _examples(folder: Path, split: str) -> list[dict[str, Any]]:
-    from datasets import ClassLabel, load_dataset
+    from datasets import ClassLabel, Dataset
 
-    rows = load_dataset("parquet", data_files=str(folder / "data" / f"{split}.parquet"), split="train")
+    rows = Dataset.from_parquet(str(folder / "data" / f"{split}.parquet"))
     names = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
     return [{k: names[k][v] if k in names else v for k, v in row.items()} for row in rows]

@@ -5,6 +5,8 @@ flight that is most of what a row costs. aiohttp is installed already: `datasets
 """
 
 import asyncio
+import urllib.request
+import zlib
 from typing import Any
 
 import aiohttp
@@ -53,13 +55,22 @@ class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or
                 URL(str(request.url), encoded=True),
                 headers=request.headers.multi_items(),
                 data=content or None,
+                proxy=self._proxy(request.url),
                 allow_redirects=False,
             ) as response:
-                body = await _read(response)
-                headers = response.raw_headers
+                body = _unpacked(await _read(response), response.headers.get("Content-Encoding", ""))
+                headers = [(n, v) for n, v in response.raw_headers if n.lower() != b"content-encoding"]
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error), request=request) from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise _as_httpx(error, request) from error
         return httpx.Response(response.status, headers=headers, content=body, request=request)
+
+    def _proxy(self, url: Any) -> str | None:
+        if not self._trust_env or urllib.request.proxy_bypass(url.host):
+            return None
+        proxies = urllib.request.getproxies()
+        return proxies.get(url.scheme) or proxies.get("all")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -79,7 +90,7 @@ class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trust_env=self._trust_env,
+            # Not trust_env: aiohttp would take passwords from ~/.netrc with it, and refuses a key beside one.
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         return self._session
@@ -99,6 +110,16 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if size > MAX_ANSWER_BYTES:
             raise AnswerTooLarge(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
     return b"".join(parts)
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return a body as it was before it was packed, which nobody asked for: a small one may unpack to gigabytes."""
+    if encoding.strip().lower() in ("", "identity"):
+        return body
+    plain = zlib.decompressobj(wbits=47).decompress(body, MAX_ANSWER_BYTES + 1)  # gzip or zlib
+    if len(plain) > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(f"the answer unpacks to more than {MAX_ANSWER_BYTES} bytes")
+    return plain
 
 
 def _as_httpx(error: Exception, request: Any) -> Exception:

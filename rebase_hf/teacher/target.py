@@ -171,6 +171,12 @@ def find_key(teacher: Teacher, url: str | None, token: str | None = None) -> str
                 f"hold the teacher's key. Set it: export {teacher.api_key_env}=...",
                 url=shown(url) if url else None,
             )
+        if not re.fullmatch(r"[!-~]+", key):
+            raise TeacherRefused(
+                f"The environment variable {teacher.api_key_env} (--api-key-env) holds characters that no key has: a "
+                "blank, a line break or a letter that is not ASCII. Copy the key alone into it.",
+                url=shown(url) if url else None,
+            )
         return key
     if url is None or takes_hf_token(url):
         if token:

@@ -6,6 +6,8 @@ huggingface_hub's global one, which is the user's, alone.
 """
 
 import json
+import re
+from importlib.metadata import version
 from typing import Any
 
 from huggingface_hub import AsyncInferenceClient
@@ -52,14 +54,21 @@ class TeacherClient(AsyncInferenceClient):
     """
 
     def __init__(self, *, openai_schema: bool = False, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        # In place of huggingface_hub's, which tells the server which torch and which agent run here.
+        super().__init__(headers={"user-agent": f"rebase-hf/{version('rebase-hf')}"}, **arguments)
         self._openai_schema = openai_schema
 
     async def _get_async_client(self) -> Any:
         if self._async_client is None:
             # A transport of its own leaves the client no proxies to set up: trust_env is the transport's.
             transport = Connections(trust_env=not is_loopback(self.model or ""))
-            client = httpx.AsyncClient(transport=transport, timeout=None, follow_redirects=True, trust_env=False)
+            client = httpx.AsyncClient(
+                transport=transport,
+                timeout=None,
+                follow_redirects=True,
+                trust_env=False,
+                headers={"Accept-Encoding": "identity"},
+            )
             self._async_client = await self.exit_stack.enter_async_context(client)
         return self._async_client
 
@@ -68,7 +77,7 @@ class TeacherClient(AsyncInferenceClient):
         if self._openai_schema and body and "value" in body.get("response_format", {}):
             body["response_format"] = openai_format(body["response_format"]["value"])
         answer = await super()._inner_post(request_parameters, stream=stream)
-        return {READ: read_answer(answer)} if isinstance(answer, bytes) else answer
+        return {READ: read_answer(self._without_key(answer))} if isinstance(answer, bytes) else answer
 
     async def complete(self, messages: Any, **arguments: Any) -> dict[str, Any]:
         """Return what `read_answer` reads of the answer to a chat; the arguments are those of `chat_completion`.
@@ -80,11 +89,17 @@ class TeacherClient(AsyncInferenceClient):
             REQUEST_ERRORS: There is no answer.
         """
         answer: dict[str, Any] = (await self.chat_completion(messages, **arguments))[READ]
-        return answer
+        return answer | {"text": self.hide_key(answer["text"])}
 
     def hide_key(self, text: str) -> str:
         """Return `text` without the key, should a server have repeated it."""
-        return text if self.token in (None, NO_KEY) else text.replace(str(self.token), "***")
+        if self.token in (None, NO_KEY):
+            return text
+        return re.sub(re.escape(str(self.token)), "***", text, flags=re.IGNORECASE)
+
+    def _without_key(self, body: bytes) -> bytes:
+        # Before anything of it is shown or cut: what is left of a key that was cut is not found any more.
+        return body if self.token in (None, NO_KEY) else body.replace(str(self.token).encode(), b"***")
 
     async def close(self) -> None:
         """Close the connections."""
