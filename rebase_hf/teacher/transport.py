@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
-from rebase_hf.teacher.connections import AnswerTooLarge, Connections, httpx
+from rebase_hf.teacher.connections import AnswerTooLarge, HTTPClient, httpx
 from rebase_hf.teacher.target import NO_KEY, is_loopback
 
 
@@ -60,15 +60,7 @@ class TeacherClient(AsyncInferenceClient):
 
     async def _get_async_client(self) -> Any:
         if self._async_client is None:
-            # A transport of its own leaves the client no proxies to set up: trust_env is the transport's.
-            transport = Connections(trust_env=not is_loopback(self.model or ""))
-            client = httpx.AsyncClient(
-                transport=transport,
-                timeout=None,
-                follow_redirects=True,
-                trust_env=False,
-                headers={"Accept-Encoding": "identity"},
-            )
+            client = HTTPClient(trust_env=not is_loopback(self.model or ""))
             self._async_client = await self.exit_stack.enter_async_context(client)
         return self._async_client
 
