@@ -1,31 +1,37 @@
 """Who reads a run, and who leads it: one leader a run and process, shared by all consumers there."""
 
 import atexit
+import logging
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
 from filelock import Timeout
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
-from rebase_hf.leader import POLL_SECONDS, Leader, Work
+from rebase_hf.leader import POLL_SECONDS, Leader
 from rebase_hf.methods import rebase
 from rebase_hf.plan import Plan
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import Gate
+from rebase_hf.round import Work
 from rebase_hf.rows import Draft, Dropped
 from rebase_hf.teacher.asking import Asker, open_teacher
 from rebase_hf.teacher.journal import Journal
 from rebase_hf.turn import Turn
 
+logger = logging.getLogger(__name__)
+
 # A worker that waits for another process says this often how far it needs it to go.
 TELL_SECONDS = 1.0
+# Who waits so long for another process to decide is told which.
+SAY_SECONDS = 2.0
 _LEADERS: dict[str, Leader] = {}
 _CONSUMERS: dict[str, int] = {}
 _LOCK = threading.Lock()
@@ -38,6 +44,7 @@ class Consumer:
         self._plan, self._decisions = plan, decisions
         self._worker = uuid.uuid4().hex
         self._told = (-1, 0.0)
+        self._since, self._said = time.monotonic(), False
         self._attached = False
 
     def need(self, upto: int) -> None:
@@ -58,6 +65,7 @@ class Consumer:
         leader = self._leader()
         if leader is None:
             if not self._lead():
+                self._say_who_leads()
                 time.sleep(POLL_SECONDS)
             return
         with leader.progress:
@@ -70,6 +78,11 @@ class Consumer:
                     del _LEADERS[self._plan.run_id]
             if leader.error is not None:
                 raise leader.error
+
+    def _say_who_leads(self) -> None:
+        if not self._said and time.monotonic() > self._since + SAY_SECONDS:
+            self._said = True
+            logger.info("This run is led by %s; its examples are read as they are decided.", self._decisions.holder())
 
     def leave(self) -> None:
         """Let go of the leader; the last consumer to leave lets it rest."""
@@ -211,7 +224,19 @@ def _forget_leaders() -> None:
     _CONSUMERS.clear()
 
 
-@cache
+_guarded_pid = 0
+
+
 def _guard_exit_and_fork() -> None:
-    atexit.register(_stop_leaders)
-    os.register_at_fork(after_in_child=_forget_leaders)
+    """Have leaders stopped when this process ends, and forgotten in the children that it forks; once a process."""
+    global _guarded_pid
+    if _guarded_pid == os.getpid():
+        return
+    if _guarded_pid == 0:
+        os.register_at_fork(after_in_child=_forget_leaders)  # children inherit it
+        atexit.register(_stop_leaders)
+    _guarded_pid = os.getpid()
+    # A worker of a DataLoader or of num_proc (`datasets` uses multiprocess) ends without what atexit registered.
+    for name in ("multiprocessing.util", "multiprocess.util"):
+        if (util := sys.modules.get(name)) is not None:
+            util.Finalize(None, _stop_leaders, exitpriority=100)

@@ -98,12 +98,15 @@ class Decisions:
         """Return the lock whose holder asks and decides; not taken yet. A dead process's lease is free."""
         return FileLock(str(self.path.with_suffix(".lock")), thread_local=False)
 
-    def append(self, batch: Iterable[Decision]) -> None:
+    def append(self, batch: Iterable[Decision], usage: Mapping[str, Any] | None = None) -> None:
         """Write decisions; those already there, which an earlier process took, must be alike.
 
         They are not when the journal has lost or changed an answer since: it was deleted, or a failure in it was
         forgotten. Then all from the first that differs on are decided anew, and `generation` grows if examples are
         among them.
+
+        Args:
+            usage: What the run has used so far, written along: a killed process must not take its counts with it.
         """
         rows = [(d.seq, d.kind, d.reason, d.position, d.record) for d in batch]
         with self._writing():
@@ -115,6 +118,8 @@ class Decisions:
             self._db.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", new)
             if new:
                 self._last = new[-1][0]
+            if usage is not None:
+                self._set("usage", dict(usage))
 
     def _agree(self, rows: list[tuple[Any, ...]]) -> None:
         """Take back the decisions on disk from the first on that these differ from."""
@@ -172,14 +177,12 @@ class Decisions:
     def set_state(self, state: RunState, usage: Mapping[str, Any]) -> None:
         """Write how the run stands and what it has used."""
         with self._writing():
-            self._set("state", [state.complete, state.stopped])
+            self._set("state", [state.complete, state.stopped, usage.get("session", {}).get("name")])
             self._set("usage", dict(usage))
 
     def state(self) -> RunState:
         """Return how the run stands."""
-        values = self._values()
-        complete, stopped = values.get("state", [False, None])
-        return RunState(complete, stopped, values.get("usage", {}).get("session", {}).get("name"))
+        return RunState(*self._values().get("state", []))
 
     def usage(self) -> dict[str, Any]:
         """Return what the run has used so far, over all processes that led it."""

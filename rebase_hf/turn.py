@@ -62,6 +62,7 @@ class Turn:
     def give_back(self) -> None:
         """Let another run ask."""
         if self.held:
+            self._path.with_suffix(".json").unlink(missing_ok=True)
             self._lock.release()
 
     def holder(self) -> str:

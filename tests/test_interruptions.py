@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from rebase_hf import generate
+from rebase_hf.pipeline import Run, make_plan
 from rebase_hf.teacher.journal import Journal
 from tests.doubles.task_answers import desk_answer
-from tests.doubles.tgi_server import TGIServer
+from tests.doubles.tgi_server import TGIServer, status
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 CELL = """
 import asyncio, json, logging, sys
@@ -112,6 +114,80 @@ def test_a_full_disk_stops_the_run_before_more_is_paid_and_it_goes_on_when_there
         again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert again.returncode == 0, again.stderr
         assert sum(server.calls.values()) - len(server.calls) <= sent - kept
+
+
+PARTS = """
+import json, multiprocessing, sys, time
+from rebase_hf import RowIndex
+from rebase_hf.pipeline import Run, make_plan
+
+def read(plan, part):
+    print(part, len(list(Run(plan).records(20 * part, 20 * part + 20))), flush=True)
+
+if __name__ == "__main__":
+    plan = make_plan(json.loads(sys.argv[1]), RowIndex.open(sys.argv[3]), sys.argv[4], num_examples=60)
+    workers = [multiprocessing.get_context(sys.argv[2]).Process(target=read, args=(plan, part)) for part in range(3)]
+    for worker in workers:
+        worker.start()
+        time.sleep(0.5)  # the first leads, and is the first to have what it needs
+    for worker in workers:
+        worker.join()
+    print("used", Run(plan).usage()["requests"])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_that_leads_and_ends_first_loses_no_answer_and_no_count(home, triage, model_index, tmp_path, method):
+    def uneven(request, call):
+        time.sleep(0.1 + len(request["messages"][0]["content"]) % 10 / 8)
+        return desk_answer(request, call)
+
+    script = tmp_path / "parts.py"
+    script.write_text(PARTS)
+    with TGIServer(uneven) as server:
+        done = subprocess.run(
+            [sys.executable, str(script), json.dumps(dict(triage)), method, str(model_index), server.url],
+            capture_output=True, text=True, timeout=90, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert sorted(done.stdout.splitlines())[:3] == ["0 20", "1 20", "2 20"], done.stderr
+        assert max(server.calls.values()) == 1
+        assert f"used {len(server.chat_requests)}" in done.stdout
+
+
+def test_what_was_used_survives_a_kill(home, triage, model_index):
+    with TGIServer(desk_answer, latency=0.2, max_concurrent_requests=4) as server:
+        running = start(CELL, json.dumps(dict(triage)), model_index, server.url, 80)
+        while len(server.chat_requests) < 30:
+            time.sleep(0.02)
+        running.kill()
+        running.communicate()
+        plan = make_plan(triage, str(model_index), server.url, num_examples=80)
+        assert len(list(Run(plan).examples())) == 80
+        sent = len(server.chat_requests)
+    assert sent - 12 <= Run(plan).usage()["requests"] <= sent  # but for the last quarter of a second
+
+
+def test_a_server_that_is_starting_is_waited_for_only_by_who_needs_it_and_not_after_sigterm(home, triage, model_index):
+    def command(number):
+        asked = ["generate", home.parent / "t.json", "--index", model_index, "--num-examples", number]
+        asked += ["--output", home / f"run{number}", "--teacher", server.url]
+        return [sys.executable, "-m", "rebase_hf", *map(str, asked)]
+
+    (home.parent / "t.json").write_text(json.dumps(dict(triage)))
+    with TGIServer(desk_answer) as server:
+        first = subprocess.run(command(12), cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert first.returncode == 0, first.stderr
+        server.routes |= {"/info": status(503), "/v1/models": status(503), "/v1/chat/completions": status(503)}
+        fewer = subprocess.run(command(9), cwd=ROOT, capture_output=True, text=True, timeout=40)
+        assert fewer.returncode == 0, fewer.stderr  # all of it is in the journal
+        more = subprocess.Popen(command(20), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        time.sleep(8.0)
+        assert more.poll() is None
+        began = time.monotonic()
+        more.terminate()
+        _, err = more.communicate(timeout=30)
+        assert more.returncode == 143 and time.monotonic() - began < 20  # it would wait for ten minutes
+        assert "Go on with: rebase-hf generate" in err
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -178,8 +178,11 @@ def first_question(content: Mapping[str, Any]) -> dict[str, Any]:
 def content_key(content: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of a request's content.
 
-    The order of a schema's properties counts, since engines that enforce a schema answer in its order.
+    The order of a schema's properties counts, since engines that enforce a schema answer in its order. `sent`, which
+    the journal keeps beside the content, does not: the settings that an answer came with in the end, seed included.
     """
+    if "sent" in content:
+        content = {name: value for name, value in content.items() if name != "sent"}
     return hashlib.sha256(json.dumps(content, separators=(",", ":"), default=dict).encode()).hexdigest()
 
 

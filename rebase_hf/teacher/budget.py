@@ -1,7 +1,8 @@
 """The limits that a user sets on requests, tokens and cost, and when the next request would break one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rebase_hf.teacher.asking import BudgetReached, Usage
@@ -10,13 +11,20 @@ from rebase_hf.teacher.target import Teacher
 CHARS_PER_TOKEN = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a request in flight may take at most, as far as is known."""
+
+    tokens: float
+    cost: float
+
+
 class Budget:
     """What may still be spent.
 
-    What a request takes is known when its answer is there. Until then it is reckoned with what the answers so far took
-    on average, before the first with the length of its prompt and the longest answer that it allows. When that could
-    break a limit, the request waits for those in flight to land instead of ending the run: their answers may have been
-    shorter than was reckoned with.
+    What a request takes is known when its answer is there. Until then the longest answer that it allows is set aside
+    for it. When that could break a limit, it waits for those in flight to land, which set free what they did not use;
+    and when it is alone it is sent if an answer of average length fits. So a limit is passed by one answer at most.
 
     Args:
         usage: The counts of this teacher; requests are counted here.
@@ -30,36 +38,46 @@ class Budget:
         self._tokens_before = int(spent.get("prompt_tokens", 0)) + int(spent.get("completion_tokens", 0))
         self._cost_before = float(spent.get("cost") or 0.0)
         self._prices = teacher.price_per_million
-        self._answers = 0
-        self._in_flight = 0
+        self._answers = self._chars = self._longest = 0
+        self._in_flight: list[Reservation] = []
         self._landed = asyncio.Event()
 
-    async def reserve(self, prompt_chars: int, max_tokens: int | None) -> None:
+    async def reserve(
+        self, prompt_chars: int, max_tokens: int | None, still_wanted: Callable[[], None]
+    ) -> Reservation:
         """Take leave to send one request, and count it; `land` gives the reservation back.
+
+        Args:
+            still_wanted: Called after every wait; what it raises ends the waiting.
 
         Raises:
             BudgetReached: It would break a limit, and nothing in flight can change that.
         """
         while True:
             self._check_requests()
-            reached = self._reached(prompt_chars, max_tokens or 0)
+            needed = self._needed(prompt_chars, max_tokens)
+            reached = self._reached(needed)
             if reached is None:
                 break
-            if self._in_flight == 0:
+            if not self._in_flight:
                 raise reached
             self._landed.clear()
             await self._landed.wait()
-        self._in_flight += 1
+            still_wanted()
+        self._in_flight.append(needed)
         self._usage.requests += 1
+        return needed
 
-    def land(self) -> None:
+    def land(self, reservation: Reservation) -> None:
         """Say that a request is no longer in flight; its tokens, if it took any, are counted by then."""
-        self._in_flight -= 1
+        self._in_flight.remove(reservation)
         self._landed.set()
 
-    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def count(self, prompt_chars: int, prompt_tokens: int, completion_tokens: int) -> None:
         """Count what an answer took."""
         self._answers += 1
+        self._chars += prompt_chars
+        self._longest = max(self._longest, completion_tokens)
         self._usage.prompt_tokens += prompt_tokens
         self._usage.completion_tokens += completion_tokens
         if self._prices is not None:
@@ -70,20 +88,24 @@ class Budget:
         if limit is not None and sent + 1 > limit:
             raise self._error(limit, "requests")
 
-    def _reached(self, prompt_chars: int, max_tokens: int) -> BudgetReached | None:
-        """Return the limit that one request more would break, reckoned with what is in flight."""
-        limits = self._teacher
+    def _needed(self, prompt_chars: int, max_tokens: int | None) -> Reservation:
+        used = self._usage
+        prompt = prompt_chars * (used.prompt_tokens / self._chars if self._chars else 1 / CHARS_PER_TOKEN)
+        if self._in_flight:
+            completion = float(self._longest if max_tokens is None else max_tokens)
+        else:
+            # Of the very first, nothing is known but the length of its prompt.
+            completion = used.completion_tokens / self._answers if self._answers else 0.0
+        return Reservation(prompt + completion, self._price(prompt, completion))
+
+    def _reached(self, needed: Reservation) -> BudgetReached | None:
+        """Return the limit that one request more could break."""
+        limits, used = self._teacher, self._usage
         if limits.max_tokens_total is None and limits.max_cost is None:
             return None
-        used = self._usage
-        if self._answers:
-            prompt, completion = used.prompt_tokens / self._answers, used.completion_tokens / self._answers
-        else:
-            # The very first one is sent, whatever it allows: nothing is known of how long answers are.
-            prompt, completion = prompt_chars / CHARS_PER_TOKEN, float(max_tokens if self._in_flight else 0)
-        ahead = self._in_flight + 1
-        tokens = self._tokens_before + used.prompt_tokens + used.completion_tokens + ahead * (prompt + completion)
-        cost = self._cost_before + (used.cost or 0.0) + ahead * self._price(prompt, completion)
+        flying = (*self._in_flight, needed)
+        tokens = self._tokens_before + used.prompt_tokens + used.completion_tokens + sum(r.tokens for r in flying)
+        cost = self._cost_before + (used.cost or 0.0) + sum(r.cost for r in flying)
         for limit, spent, unit in ((limits.max_tokens_total, tokens, "tokens"), (limits.max_cost, cost, "cost")):
             if limit is not None and spent > limit:
                 return self._error(limit, unit)

@@ -23,7 +23,7 @@ from rebase_hf.teacher.asking import (
 from rebase_hf.teacher.dialects import probe
 from rebase_hf.teacher.faults import TOO_LONG, TRUNCATED_ANSWER, Incident
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
-from rebase_hf.teacher.one_request import Reply, describe_cut
+from rebase_hf.teacher.one_request import Reply, describe_cut, seed_of
 from rebase_hf.teacher.sending import Sender
 from rebase_hf.teacher.served import Served, last_seen
 from rebase_hf.teacher.target import Teacher, find_key
@@ -31,6 +31,7 @@ from rebase_hf.teacher.target import Teacher, find_key
 logger = logging.getLogger(__name__)
 
 BUSY_PAUSE = 1.0  # between two probes of a server that is starting
+SAY_SECONDS = 30.0  # between two lines that say so
 
 
 class _Abandoned(Exception):  # noqa: N818 - whoever was asking has been cancelled; another takes over
@@ -157,7 +158,8 @@ class EndpointAsker:
             self._sender.begin()
         self._pending[key] = future
         try:
-            outcome = await self._journal.put(key, content, await self._find_out(key, content))
+            found, sent = await self._find_out(key, content)
+            outcome = await self._journal.put(key, content | {"sent": sent}, found)
         except RebaseError as error:
             future.set_exception(error)
             raise
@@ -172,22 +174,24 @@ class EndpointAsker:
             if not future.cancelled():
                 future.exception()  # seen, so that asyncio does not warn when nobody shared it
 
-    async def _find_out(self, key: str, content: dict[str, Any]) -> Outcome:
-        """Send a request until it has an outcome."""
-        max_tokens = content["sampling"]["max_tokens"]
+    async def _find_out(self, key: str, content: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
+        """Send a request until it has an outcome; return it, and the settings that it was last sent with."""
+        sent = dict(content["sampling"]) | {"seed": seed_of(key, content, self.identity.kind)}
         pauses = 0
         widened = False
         tries = _Tries()
         while True:
+            max_tokens = sent["max_tokens"]
             found = await self._sender.send(key, content, max_tokens)
             if isinstance(found, Reply):
                 tries.made += 1
                 if not found.is_truncated(content["schema"]):
-                    return self._completion(key, found, tries.made)
+                    return self._completion(key, found, tries.made), sent
                 if widened or max_tokens is None:
-                    return Failure(key, TRUNCATED_ANSWER.reason, describe_cut(found.text, max_tokens), tries.made)
+                    cut = describe_cut(found.text, max_tokens)
+                    return Failure(key, TRUNCATED_ANSWER.reason, cut, tries.made), sent
                 # Most answers that are cut only just did not fit.
-                widened, max_tokens = True, 2 * max_tokens
+                widened, sent["max_tokens"] = True, 2 * max_tokens
             elif found.fault.action == "wait":
                 pauses += 1
                 self.usage.refused += 1
@@ -195,8 +199,8 @@ class EndpointAsker:
                 continue
             elif (failure := await self._failed(key, found, tries)) is not None:
                 if widened and failure.reason == TOO_LONG.reason:
-                    return replace(failure, reason=TRUNCATED_ANSWER.reason)
-                return failure
+                    failure = replace(failure, reason=TRUNCATED_ANSWER.reason)
+                return failure, sent
             self.usage.retries += 1
 
     async def _failed(self, key: str, found: Incident, tries: "_Tries") -> Failure | None:
@@ -249,13 +253,15 @@ async def open_endpoint(
 
     prepare: Callable[[], Awaitable[Served]] | None = None
     try:
-        served = await probe_patiently()
+        served = await probe_again()
     except TeacherUnavailable as error:
-        seen = last_seen(teacher)
-        if seen is None:
+        if (seen := last_seen(teacher)) is not None:
+            logger.warning("%s Only what is in the journal can be had from %s.", error, seen.identity.model)
+            served, prepare = seen, probe_patiently
+        elif error.status is not None:
+            served = await probe_patiently()
+        else:
             raise
-        logger.warning("%s Only what is in the journal can be had from %s.", error, seen.identity.model)
-        served, prepare = seen, probe_patiently
     return EndpointAsker(
         teacher,
         served,
@@ -271,11 +277,15 @@ async def open_endpoint(
 async def _probe_patiently(teacher: Teacher, token: str | None, give_up_after: float) -> Served:
     """Probe; while the answer is that the server is busy or starting, wait for it."""
     until = time.monotonic() + give_up_after
+    say_at = 0.0
     while True:
         try:
             return await asyncio.to_thread(probe, teacher, token=token)
         except TeacherUnavailable as error:
-            if error.status is None or time.monotonic() + BUSY_PAUSE > until:
+            now = time.monotonic()
+            if error.status is None or now + BUSY_PAUSE > until:
                 raise
-            logger.info("%s Waiting for it.", error)
+            if now >= say_at:
+                say_at = now + SAY_SECONDS
+                logger.info("%s Waiting for it.", error)
         await asyncio.sleep(BUSY_PAUSE)

@@ -14,7 +14,7 @@ quarantined, some request must have been answered since it first failed; see `en
 import email.utils
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -141,11 +141,16 @@ class Incident:
     retry_after: float | None = None
 
 
-def classify(error: Exception, *, hide: Callable[[str], str] = str) -> Incident:
-    """Return which fault an exception of a request is; `hide` takes out of a text what nobody may see."""
+def classify(error: Exception, *, hide: Callable[[str], str] = str, sent: Iterable[str] = ()) -> Incident:
+    """Return which fault an exception of a request is.
+
+    Args:
+        hide: Takes out of a text what nobody may see.
+        sent: The texts of the request.
+    """
     response = getattr(error, "response", None)
     if response is not None:
-        return classify_response(response.status_code, hide(response.text), response.headers)
+        return classify_response(response.status_code, hide(response.text), response.headers, sent)
     if (name := getattr(error, "fault", None)) is not None:
         return Incident(BY_ANSWER[name], one_line(hide(str(error))))
     for kind in type(error).__mro__:
@@ -154,13 +159,29 @@ def classify(error: Exception, *, hide: Callable[[str], str] = str) -> Incident:
     raise TypeError(f"{type(error).__name__} is no fault of a request.") from error
 
 
-def classify_response(status: int, text: str, headers: Any) -> Incident:
+def classify_response(status: int, text: str, headers: Any, sent: Iterable[str] = ()) -> Incident:
     """Return which fault a response that is no answer is."""
     fault = BY_STATUS.get(status) or (SERVER_ERROR if status >= 500 else BAD_REQUEST)
     if status in (400, 404, 413, 422):
-        fault = next((found for pattern, found in BY_BODY if pattern.search(text[:4000])), fault)
+        fault = _fault_by_body(text[:4000], sent) or fault
     retry_after = parse_retry_after(headers.get("retry-after"))
     return Incident(fault, one_line(f"{status} {text[:4000]}"), status=status, retry_after=retry_after)
+
+
+def _fault_by_body(text: str, sent: Iterable[str]) -> Fault | None:
+    """Return what an error's text says. Servers repeat the request in it, and a row must not speak for its server."""
+    asked: str | None = None
+    for pattern, fault in BY_BODY:
+        for match in pattern.finditer(text):
+            asked = _letters(" ".join(sent)) if asked is None else asked
+            if _letters(match.group()) not in asked:
+                return fault
+    return None
+
+
+def _letters(text: str) -> str:
+    # Whatever quoting and escaping a text went through on its way, its words stay.
+    return " ".join(re.findall(r"[^\W_]+", text)).lower()
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -65,11 +65,12 @@ async def send_once(
                 max_tokens=max_tokens,
                 temperature=sampling["temperature"],
                 top_p=sampling["top_p"],
-                seed=_seed(key, content, served.identity.kind),
+                seed=seed_of(key, content, served.identity.kind),
                 **schema_arguments(served.dialect, content["schema"]),
             )
     except REQUEST_ERRORS as error:
-        incident = classify(error, hide=client.hide_key)
+        sent = (message["content"] for message in content["messages"])
+        incident = classify(error, hide=client.hide_key, sent=sent)
     else:
         return _reply(answer, content)
     detail = clean_text(incident.detail)
@@ -96,7 +97,7 @@ def prompt_chars(content: Mapping[str, Any]) -> int:
     return sum(len(message["content"]) for message in content["messages"])
 
 
-def _seed(key: str, content: Mapping[str, Any], kind: str) -> int | None:
+def seed_of(key: str, content: Mapping[str, Any], kind: str) -> int | None:
     """Return the seed of a request: the method's, one apart for each draw, else one that is the request's own.
 
     So a server that honours seeds gives the same answer to the same request. A hosted provider is sent only what was

@@ -124,15 +124,15 @@ class Sender:
         turned_away: bool | None = None
         try:
             self._may_send()
-            await self._budget.reserve(prompt_chars(content), max_tokens)
+            reserved = await self._budget.reserve(prompt_chars(content), max_tokens, self._may_send)
             try:
                 found = await send_once(
                     client, self.served, key, content, max_tokens=max_tokens, timeout=self._teacher.timeout
                 )
                 if isinstance(found, Reply):
-                    self._count(found)
+                    self._count(found, prompt_chars(content))
             finally:
-                self._budget.land()
+                self._budget.land(reserved)
             if isinstance(found, Reply):
                 turned_away = False
             else:
@@ -294,10 +294,10 @@ class Sender:
         self._alive_at, self._waiting_told = time.monotonic(), False
         self.signs += 1
 
-    def _count(self, reply: Reply) -> None:
+    def _count(self, reply: Reply, chars: int) -> None:
         self._show_life()
         self.answers += 1
-        self._budget.count(reply.prompt_tokens, reply.completion_tokens)
+        self._budget.count(chars, reply.prompt_tokens, reply.completion_tokens)
         if reply.estimated and not self._usage.tokens_estimated:
             self._usage.tokens_estimated = True
             logger.warning(

@@ -214,6 +214,33 @@ def test_a_budget_of_tokens_is_used_up_whatever_is_in_flight(tmp_path):
         assert len(server.chat_requests) == 10  # of 29 tokens each
 
 
+def test_answers_that_grow_longer_do_not_get_round_a_budget(tmp_path):
+    def answer(request, _):
+        number = int(re.search(r"number (\d+)", request["messages"][-1]["content"])[1])
+        return "x" * (40 if number < 60 else 800)  # 10 tokens, then 200
+
+    with TGIServer(answer, latency=0.02, enforce_schema=False) as server:
+        teacher = Teacher(server.url, max_tokens_total=4000, max_concurrency=64)
+        with pytest.raises(BudgetReached, match="budget of 4000 tokens"):
+            ask(teacher, [draft(n, schema=None) for n in range(200)], tmp_path / "j")
+        used = sum(13 + (10 if n < 60 else 200) for n in range(len(server.chat_requests)))
+    assert 3600 < used <= 4000 + 213  # by one answer at most
+
+
+def test_nothing_is_sent_after_a_halt_by_those_who_waited_for_the_budget(tmp_path):
+    async def work(asker):
+        tasks = [asyncio.create_task(asker.ask(draft(n))) for n in range(20)]
+        while len(server.chat_requests) < 2:
+            await asyncio.sleep(0.01)
+        asker.halt()
+        sent = len(server.chat_requests)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(server.chat_requests) == sent
+
+    with TGIServer(latency=0.2) as server:
+        run_with(Teacher(server.url, max_tokens_total=700), tmp_path, work)
+
+
 def test_a_server_that_tells_no_usage_does_not_get_round_a_budget(tmp_path, caplog):
     def answer(request, _):
         text = answer_from_prompt(request)

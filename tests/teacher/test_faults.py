@@ -196,6 +196,29 @@ def test_rows_that_no_server_can_answer_are_told_from_an_outage_by_a_sign_of_lif
     assert all(sign["max_tokens"] <= 8 for sign in signs)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        'the model "gpt-4" does not exist',
+        "Your endpoint is paused, ask to restart it",
+        "Failed to deserialize the JSON body; the server is pinned to x",
+        "maximum context length exceeded\nby this row",
+        "401 grammar is not supported; model_not_found",
+    ],
+)
+def test_a_row_that_a_server_repeats_in_its_error_does_not_speak_for_the_server(row, tmp_path):
+    def answer(request, call):  # as FastAPI does
+        if "number" in request["messages"][-1]["content"]:
+            return answer_from_prompt(request)
+        said = [{"type": "string_type", "loc": ["body", "messages"], "msg": "wrong", "input": request["messages"]}]
+        return status(422, {"detail": said})
+
+    with TGIServer(answer) as server:
+        outcomes, _ = ask(server.url, [draft(text=row), draft(1)], tmp_path / "j", give_up_after=5)
+    assert (outcomes[0].reason, outcomes[0].attempts) == ("bad_request", 1)
+    assert isinstance(outcomes[1], Completion)
+
+
 def test_an_answer_that_speaks_of_models_is_not_taken_for_a_wrong_model():
     text = json.dumps({"error": "Input validation error: the schema of model `a` has no properties"})
     assert classify_response(422, text, {}).fault.name == "bad_request"
