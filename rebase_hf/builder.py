@@ -12,7 +12,7 @@ from rebase_hf.outcomes import read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import GIVE_UP_AFTER, Plan, make_plan
 from rebase_hf.quality.gate import CheckOptions
-from rebase_hf.teacher.target import Teacher
+from rebase_hf.teacher.target import Teacher, is_hf_token, is_hugging_faces
 
 # Divisible by most numbers of workers: a stream is split evenly, without running on every node in full.
 SHARDS = 48
@@ -141,5 +141,9 @@ class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets i
         if self.config.plan is None:
             self.config.plan = self.config.make_plan(token=None)
         plan: Plan = self.config.plan
-        # `datasets` keeps the token on the builder, and out of the configuration, its id and its path.
-        return replace(plan, token=self.token) if isinstance(self.token, str) else plan
+        # `datasets` keeps the token on the builder, and out of the configuration, its id and its path. A Hugging Face
+        # token is given for the Hub, and no mistake beside a server of one's own: it is not meant for that.
+        token = self.token
+        if not isinstance(token, str) or (is_hf_token(token) and not is_hugging_faces(plan.teacher)):
+            return plan
+        return replace(plan, token=token)

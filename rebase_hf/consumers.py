@@ -132,6 +132,7 @@ class Consumer:
             except Timeout:
                 return False
             about = {"task": self._plan.task.name, "model": self._plan.identity.model, "pid": os.getpid()}
+            about["seed"] = self._plan.seed
             try:
                 self._decisions.describe(about | {"host": socket.gethostname(), "at": time.time()})
             except JournalError:

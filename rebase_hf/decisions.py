@@ -17,7 +17,7 @@ from typing import Any, Self
 from filelock import BaseFileLock, FileLock
 
 from rebase_hf.errors import JournalError
-from rebase_hf.home import rebase_home, switch_to_wal
+from rebase_hf.home import reading_uri, rebase_home, switch_to_wal
 from rebase_hf.outcomes import Decision, RunState, Tally
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class Decisions:
         if not path.is_file():
             return None
         try:
-            connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+            connection = sqlite3.connect(reading_uri(path), timeout=BUSY_SECONDS, uri=True)
+            connection.execute("PRAGMA query_only = ON")
             made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone()
         except sqlite3.Error as error:
             raise _cannot("read", path, error) from error

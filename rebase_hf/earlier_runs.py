@@ -19,16 +19,24 @@ class EarlierRun:
     Attributes:
         outputs: Answers decided on; those beyond the number of examples asked for are not among them.
         examples: How many of them became examples.
+        at: When it was led last, in seconds since 1970.
+        seed: None where it was not written down.
     """
 
     run_id: str
+    model: str
     outputs: int
     examples: int
     at: float
+    seed: int | None = None
 
 
-def earlier_runs(task: str, model: str) -> list[EarlierRun]:
-    """Return the runs of a task, by its name, that a model was asked for, newest first; nothing is changed."""
+def earlier_runs(task: str, model: str | None = None) -> list[EarlierRun]:
+    """Return the runs of a task, by its name, that a model was asked for, newest first; nothing is changed.
+
+    Args:
+        model: None for any.
+    """
     found = []
     for path in runs_folder().glob("*.sqlite"):
         try:
@@ -40,15 +48,16 @@ def earlier_runs(task: str, model: str) -> list[EarlierRun]:
     return sorted(found, key=lambda run: -run.at)
 
 
-def _read(run_id: str, task: str, model: str) -> EarlierRun | None:
+def _read(run_id: str, task: str, model: str | None) -> EarlierRun | None:
     decisions = Decisions.peek(runs_folder() / f"{run_id}.sqlite")
     if decisions is None:
         return None
     try:
         about = decisions.about()
-        if (about.get("task"), about.get("model")) != (task, model):
+        if about.get("task") != task or about.get("model") != (model or about.get("model")):
             return None
         tally = decisions.tally()
     finally:
         decisions.close()
-    return EarlierRun(run_id, tally.outputs - tally.dropped.get("surplus", 0), tally.examples, about["at"])
+    outputs = tally.outputs - tally.dropped.get("surplus", 0)
+    return EarlierRun(run_id, about["model"], outputs, tally.examples, about["at"], about.get("seed"))

@@ -7,15 +7,16 @@ sample of them in tokens.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.earlier_runs import ENOUGH, EarlierRun, earlier_runs
 from rebase_hf.plan import Plan
-from rebase_hf.rehearsal import Rehearsal, prompt_chars
-from rebase_hf.rows import Message
+from rebase_hf.rehearsal import Rehearsal, check_again, failed_outputs
 from rebase_hf.teacher.budget import CHARS_PER_TOKEN
 from rebase_hf.teacher.earlier_answers import EarlierAnswers, earlier_answers
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.one_request import prompt_chars
 from rebase_hf.teacher.prompts import answer_schema, row_json
 from rebase_hf.teacher.token_counts import count_tokens
 
@@ -63,13 +64,18 @@ class Estimate:
 
 
 def estimate_run(plan: Plan, *, retry_failed: bool = False) -> Estimate:
-    """Return what executing a plan would take. Nothing that costs is sent, and no run is begun or changed.
+    """Return what executing a plan would take. Nothing that costs is sent, and nothing is written.
 
     Args:
         retry_failed: What failed would be asked again.
+
+    Raises:
+        RebaseError: Nothing can be asked again.
+        JournalError: The journal can't be read.
     """
     model = plan.identity.model
-    if not retry_failed and Decisions.finished(plan.run_id):
+    failed = failed_outputs(plan) if retry_failed else []
+    if not failed and Decisions.finished(plan.run_id):
         return Estimate(model, plan.num_examples, plan.num_examples, finished=True)
     runs = earlier_runs(plan.task.name, model)
     before = _passing_before(plan, runs)
@@ -84,13 +90,16 @@ def estimate_run(plan: Plan, *, retry_failed: bool = False) -> Estimate:
             passing_from=before[1],
             is_free=True,
         )
-    journal = Journal.open()
+    journal = Journal.peek()
     try:
         rehearsed = Rehearsal(plan, journal, before, retry_failed=retry_failed)
         rehearsed.go()
-        known = earlier_answers(journal, model, answer_schema(plan.task))
+        known = EarlierAnswers() if journal is None else earlier_answers(journal, model, answer_schema(plan.task))
     finally:
-        journal.close()
+        if journal is not None:
+            journal.close()
+    if retry_failed:
+        check_again(plan, rehearsed, failed)
     return _priced(plan, rehearsed, known, _changed(plan, rehearsed, runs))
 
 
@@ -154,8 +163,9 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
     )
 
 
-def _tokens_per_char(plan: Plan, sample: Sequence[Sequence[Message]], known: EarlierAnswers) -> tuple[float, str]:
-    if sample and (counts := count_tokens(plan.teacher, sample, token=plan.token)) is not None:
+def _tokens_per_char(plan: Plan, sample: Sequence[Mapping[str, Any]], known: EarlierAnswers) -> tuple[float, str]:
+    prompts = [content["messages"] for content in sample]
+    if prompts and (counts := count_tokens(plan.teacher, prompts, token=plan.token)) is not None:
         chars = max(1, sum(map(prompt_chars, sample)))
         return sum(counts) / chars, f"the server's count of {len(sample)} of the prompts"
     if known.prompt_tokens:

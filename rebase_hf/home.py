@@ -34,3 +34,12 @@ def switch_to_wal(connection: sqlite3.Connection, patience: float) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def reading_uri(path: Path) -> str:
+    """Return the address to open an SQLite file at for reading, also where its folder can't be written to.
+
+    A file in WAL mode opens there as `immutable` only; in a folder that can be written to, that could tear reads.
+    """
+    mode = "mode=rw" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
+    return f"{path.resolve().as_uri()}?{mode}"

@@ -72,8 +72,10 @@ class Run:
             yield from self._records(start, stop, eager=eager, give_out=True)
         except KeyboardInterrupt:
             # Of a notebook's cell, of a script: nothing more is asked, and what is in flight is paid for.
-            self.interrupt()
-            logger.warning("%s", self.statement())
+            try:
+                self.interrupt()
+            finally:  # a second interrupt ends the wait, and is told how far it got as well
+                logger.warning("%s", self.statement())
             raise
 
     def execute(self) -> Iterator[int]:

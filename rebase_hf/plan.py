@@ -28,8 +28,8 @@ GIVE_UP_AFTER = 600.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
     "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
-    "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader",
-    "decisions", "outcomes",
+    "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader", "round",
+    "questions", "decisions", "outcomes",
 )  # fmt: skip
 
 

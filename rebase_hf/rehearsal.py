@@ -4,48 +4,69 @@ What is there is parsed and checked as the run does it (leader.py); what is not 
 """
 
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rebase_hf.consumers import work_of
-from rebase_hf.earlier_runs import ENOUGH
+from rebase_hf.decisions import Decisions, runs_folder
+from rebase_hf.earlier_runs import ENOUGH, earlier_runs
+from rebase_hf.errors import RebaseError
 from rebase_hf.plan import Plan
-from rebase_hf.rows import Completion, Draft, Dropped, Example, Message
-from rebase_hf.teacher.asking import merge_sampling, request_key
+from rebase_hf.questions import read_answer
+from rebase_hf.rows import Completion, Draft, Dropped, Example
+from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
-from rebase_hf.teacher.prompts import Unreadable, parse_answer, repair_draft
+from rebase_hf.teacher.one_request import prompt_chars
+from rebase_hf.teacher.prompts import Parsed, Unreadable
 
 SAMPLE = 20
 
 
 @dataclass(slots=True)
 class Unsent:
-    """Prompts that would be sent: their number and length, and a fair sample of them."""
+    """Requests that would be sent: their number, the length of their prompts, and a fair sample of them."""
 
     chance: random.Random
     count: int = 0
     chars: int = 0
-    sample: list[Sequence[Message]] = field(default_factory=list)
+    sample: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def add(self, messages: Sequence[Message]) -> None:
-        """Count a prompt; every prompt has the same chance to stand in the sample."""
+    def add(self, content: Mapping[str, Any]) -> None:
+        """Count a request; every one has the same chance to stand in the sample."""
         self.count += 1
-        self.chars += prompt_chars(messages)
+        self.chars += prompt_chars(content)
         if len(self.sample) < SAMPLE:
-            self.sample.append(messages)
+            self.sample.append(content)
         elif (place := self.chance.randrange(self.count)) < SAMPLE:
-            self.sample[place] = messages
+            self.sample[place] = content
 
 
 class Rehearsal:
-    """Goes through a run's rows in the order in which it would ask about them, until there are enough examples."""
+    """Goes through a run's rows in the order in which it would ask about them, until there are enough examples.
 
-    def __init__(self, plan: Plan, journal: Journal, before: tuple[float, str], *, retry_failed: bool) -> None:
+    Args:
+        journal: None where there is none: then nothing is known.
+        before: The share of answers that pass and where it is known from, until the journal tells of enough.
+        retry_failed: What failed would be asked again.
+
+    Attributes:
+        known: Row by row, whether its first question would be answered by the journal.
+        held: Rows that the journal holds an answer or a failure to, usable or not.
+        failed: What the journal holds of the rows that would be in quarantine, and must forget for them to be asked
+            about again: the request that failed, or all the answers that could not be read.
+    """
+
+    def __init__(
+        self, plan: Plan, journal: Journal | None, before: tuple[float, str], *, retry_failed: bool = False
+    ) -> None:
         self._plan, self._journal, self._before, self._retry = plan, journal, before, retry_failed
         self._work = work_of(plan)
         self._gate = self._work.gate()
-        self.known: list[bool] = []  # row by row, whether its question is in the journal
-        self.decided = self.accepted = self.unreadable = self.repairs = 0
+        self.known: list[bool] = []
+        self.failed: list[dict[str, Outcome]] = []
+        self.held = self.decided = self.accepted = self.unreadable = self.repairs = 0
         self.unsent = Unsent(random.Random(plan.seed))
 
     @property
@@ -70,42 +91,82 @@ class Rehearsal:
                     return
 
     def _visit(self, draft: Draft) -> None:
-        found = self._look_up(draft)
-        self.known.append(found is not None)
-        if found is None:
-            self.unsent.add(draft.messages)
-            return
-        if isinstance(found, Completion):
-            parsed = parse_answer(self._plan.task, found.text)
-            if isinstance(parsed, Unreadable):
-                self.unreadable += 1
-                self._visit_repair(draft, found, parsed)
-                return
-            self.accepted += isinstance(self._gate.decide(draft, found, parsed), Example)
-        self.decided += 1
+        """Follow a row's questions as far as the journal answers them."""
+        first = content = self._content(draft)
+        answers: dict[str, Outcome] = {}
+        while True:
+            key = content_key(content)
+            found = None if self._journal is None else self._journal.get(key)
+            if not answers:
+                self.known.append(found is not None)
+                self.held += found is not None
+            if found is None:
+                return self._ask(content)
+            if isinstance(found, Failure):
+                return self._fail({key: found}, again=content)
+            answers[key] = found
+            read = read_answer(self._plan.task, draft, found)
+            if isinstance(read, Parsed):
+                return self._accept(draft, found, read)
+            self.unreadable += draft.repair == 0
+            if isinstance(read, Unreadable):
+                return self._fail(answers, again=first)
+            draft, content = read, self._content(read)
 
-    def _visit_repair(self, draft: Draft, answer: Completion, problem: Unreadable) -> None:
-        task = self._plan.task
-        repair = repair_draft(task, draft, answer.text, problem)
-        found = self._look_up(repair)
-        parsed = None if not isinstance(found, Completion) else parse_answer(task, found.text)
-        if isinstance(parsed, Unreadable) and self._retry:
-            self.known[-1] = False  # asked again from the first question on
-            self.unsent.add(draft.messages)
-        elif found is None:
-            self.repairs += 1
-            self.unsent.add(repair.messages)
-        else:
+    def _ask(self, content: Mapping[str, Any]) -> None:
+        self.repairs += content["repair"] > 0
+        self.unsent.add(content)
+
+    def _fail(self, failed: dict[str, Outcome], *, again: Mapping[str, Any]) -> None:
+        self.failed.append(failed)
+        if not self._retry:
             self.decided += 1
-            if parsed is not None and not isinstance(parsed, Unreadable) and isinstance(found, Completion):
-                self.accepted += isinstance(self._gate.decide(repair, found, parsed), Example)
+            return
+        self.known[-1] = again["repair"] > 0
+        self._ask(again)
 
-    def _look_up(self, draft: Draft) -> Outcome | None:
-        sampling = merge_sampling(self._plan.teacher, draft.sampling)
-        found = self._journal.get(request_key(self._plan.identity, draft, sampling))
-        return None if self._retry and isinstance(found, Failure) else found
+    def _accept(self, draft: Draft, answer: Completion, parsed: Parsed) -> None:
+        self.decided += 1
+        self.accepted += isinstance(self._gate.decide(draft, answer, parsed), Example)
+
+    def _content(self, draft: Draft) -> dict[str, Any]:
+        return request_content(self._plan.identity, draft, merge_sampling(self._plan.teacher, draft.sampling))
 
 
-def prompt_chars(messages: Sequence[Message]) -> int:
-    """Return how long a prompt is, in characters."""
-    return sum(len(message.content) for message in messages)
+def failed_outputs(plan: Plan) -> list[str] | None:
+    """Return the keys of the requests that a run's outputs in quarantine failed with; None if it was never begun."""
+    decisions = Decisions.peek(runs_folder() / f"{plan.run_id}.sqlite")
+    if decisions is None:
+        return None
+    try:
+        return [entry["key"] for entry in decisions.ledger() if entry["outcome"] == "quarantined" and entry["key"]]
+    finally:
+        decisions.close()
+
+
+def check_again(plan: Plan, rehearsed: Rehearsal, failed: list[str] | None) -> None:
+    """Check that asking again what failed is not to ask a whole run, of a mistyped command or without its journal.
+
+    Args:
+        failed: What `failed_outputs` says of the run.
+
+    Raises:
+        RebaseError: The journal holds none of the run's questions.
+    """
+    if rehearsed.held or failed == []:
+        return
+    model, name = plan.identity.model, plan.task.name
+    begun = "was never begun here" if failed is None else "lost its answers"
+    others = [run for run in earlier_runs(name) if run.run_id != plan.run_id]
+    told = f"No other run of task `{name}` is known here."
+    if others:
+        run = min(others, key=lambda run: run.model != model)  # the newest, of this model if there is one
+        about = [f"by {run.model}", f"{run.examples} examples"]
+        about += [f"--seed {run.seed}"] if run.seed is not None else []
+        about.append(f"begun on {time.strftime('%Y-%m-%d at %H:%M', time.localtime(run.at))}")
+        told = f"The nearest other run of task `{name}` is {run.run_id[:12]} ({', '.join(about)})."
+    raise RebaseError(
+        f"Nothing can be asked again: run {plan.run_id[:12]} {begun}, and the journal holds none of its questions to "
+        f"{model}. {told} Expected a run that was asked before: mend what differs (task, index, teacher, options), or "
+        "leave --retry-failed out, to pay for all of it."
+    )

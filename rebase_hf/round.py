@@ -12,12 +12,12 @@ from typing import Any
 from rebase_hf.decisions import Decisions
 from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
 from rebase_hf.quality.gate import Gate
+from rebase_hf.questions import read_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
-from rebase_hf.teacher.faults import BY_READING
 from rebase_hf.teacher.journal import Journal
-from rebase_hf.teacher.prompts import Parsed, parse_answer, repair_draft
+from rebase_hf.teacher.prompts import Parsed, Unreadable
 from rebase_hf.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -111,23 +111,22 @@ class Round:
         return len(self._running) < concurrency and self._undecided < min(ahead, PILE * concurrency)
 
     async def _answer(self, draft: Draft) -> Answered | Dropped:
-        attempts = questions = 0
+        attempts = 0
         try:
             while True:
-                questions += 1
                 completion = await self._asker.ask(draft)
                 attempts += completion.attempts
-                parsed = parse_answer(self._work.task, completion.text)
-                if isinstance(parsed, Parsed):
-                    return Answered(draft, completion, parsed)
-                if questions >= BY_READING[parsed.reason].attempts:
+                read = read_answer(self._work.task, draft, completion)
+                if isinstance(read, Parsed):
+                    return Answered(draft, completion, read)
+                if isinstance(read, Unreadable):
                     break
-                draft = repair_draft(self._work.task, draft, completion.text, parsed)
+                draft = read
         except Unanswered as error:
             tried = error.attempts + attempts
             return Dropped("teacher", error.reason, error.detail, draft.row, error.key, attempts=tried)
         return Dropped(
-            "teacher", parsed.reason, parsed.detail, draft.row, completion.key, completion.text, attempts=attempts
+            "teacher", read.reason, read.detail, draft.row, completion.key, completion.text, attempts=attempts
         )
 
     def decide(self) -> RunState | None:

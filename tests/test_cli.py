@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import yaml
 from datasets import load_dataset
 
-from rebase_hf.cli import main
+from rebase_hf.cli import main, runs
 from tests.doubles.task_answers import desk_answer, in_the_form_asked_for, shown_row
 from tests.doubles.tgi_server import TGIServer, status
 
@@ -161,14 +162,18 @@ def test_debug_shows_the_traceback(command, task_file, model_index, tmp_path, mo
 WRONG_OPTIONS = {
     ("--give-up-after", "soon"): "`soon` is no duration; write it as 90s, 10m or 1h",
     ("--give-up-after", "0s"): "give_up_after is 0.0; expected a number of seconds above zero",
-    ("--timeout", "0"): "timeout=0.0",
-    ("--timeout", "nan"): "timeout=nan",
-    ("--temperature", "-1"): "temperature=-1.0",
+    ("--timeout", "0"): "--timeout 0.0: expected",
+    ("--timeout", "nan"): "--timeout nan: expected",
+    ("--temperature", "-1"): "--temperature -1.0: expected",
     ("--allow-quarantined", "1.5"): "--allow-quarantined is 1.5; expected a share from 0 to 1",
     ("--allow-quarantined", "nan"): "--allow-quarantined is nan",
-    ("--price", "-1", "2"): "price_per_million=(-1.0, 2.0)",
-    ("--max-requests", "0"): "max_requests=0",
-    ("--dialect", "klingon"): "dialect='klingon'): expected one of tgi,",
+    ("--price", "-1", "2"): "--price (-1.0, 2.0): expected two numbers",
+    ("--max-requests", "0"): "--max-requests 0: expected",
+    ("--dialect", "klingon"): "--dialect 'klingon': expected one of tgi,",
+    ("--max-cost", "1"): "--max-cost needs --price PROMPT COMPLETION to know what is spent.",
+    ("--provider", "groq"): "--provider does nothing for `http://",
+    ("--bill-to", "an-organisation"): "--bill-to does nothing for `http://",
+    ("--pause-after",): "--pause-after does nothing for `http://",
 }
 
 
@@ -202,7 +207,7 @@ def test_a_bad_evaluation_set_is_told_at_once(command, task_file, model_index, t
 
 
 def test_options_of_hosted_teachers_reach_the_teacher(command, task_file, model_index, tmp_path):
-    options = ("--provider", "nobody", "--bill-to", "an-organisation", "--pause-after")
+    options = ("--provider", "nobody", "--bill-to", "an-organisation")
     code, _, err = command(*generate(task_file, model_index, "some/model", tmp_path / "run", *options))
     assert code == 2 and "no token was found" in err
 
@@ -215,7 +220,8 @@ def test_a_dry_run_says_what_would_be_asked_and_pays_and_writes_nothing(command,
         assert code == 0, err
         assert "For 20 of 20 examples, about 23 rows are asked about: 90% of answers pass" in out
         assert "23 requests to test/teacher" in out and "max_requests=5 would stop it after about 5 requests" in out
-        assert not server.chat_requests and not run.exists() and not (tmp_path / "home/runs").exists()
+        assert not server.chat_requests and not run.exists()
+        assert [path.name for path in (tmp_path / "home").iterdir()] == ["endpoints.json"]
         assert command(*asked)[0] == 0
         code, out, _ = command(*asked, "--dry-run")
         assert code == 0 and "nothing would be asked of test/teacher" in out
@@ -257,6 +263,43 @@ def test_what_failed_can_be_asked_again(command, task_file, model_index, tmp_pat
         assert all("parcel" in json.dumps(shown_row(request)) for request in again)
         assert report()["quarantined"] == 0 and report()["examples"] == 30
         assert command(*asked, "--retry-failed")[0] == 0 and len(server.chat_requests) == sent + len(again)
+
+
+def test_what_failed_in_a_run_for_fewer_examples_can_be_asked_again_too(command, task_file, model_index, tmp_path):
+    first = []
+
+    def failing(request, call):
+        prompt = request["messages"][0]["content"]
+        first[:] = first or [prompt]
+        return status(422) if prompt == first[0] else desk_answer(request, call)
+
+    with TGIServer(answer=failing) as server:
+        asked = partial(generate, task_file, model_index, server.url, tmp_path / "run", "--allow-quarantined", 1)
+        assert command(*asked("--num-examples", 8))[0] == 0
+        sent, server.answer = len(server.chat_requests), desk_answer
+        code, _, err = command(*asked("--num-examples", 9, "--retry-failed"))
+        assert code == 0 and "1 failed outputs are asked again." in err
+        again = [request["messages"][0]["content"] for request in server.chat_requests[sent:]]
+        assert again.count(first[0]) == 1 and len(again) <= 2  # that one, and what one example more takes
+        assert json.loads((tmp_path / "run/report.json").read_text())["quarantined"] == 0
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_slip_in_a_retry_does_not_buy_a_whole_run(command, task_file, model_index, tmp_path, triage, dry):
+    with TGIServer(answer=desk_answer) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 8)
+        assert command(*asked)[0] == 0
+        task_file.write_text(yaml.safe_dump({**triage, "instruction": "Which desk?"}, sort_keys=False))
+        code, out, err = command(*asked, "--retry-failed", *dry)
+        assert code == 2 and out == "" and len(err.strip().splitlines()) == 1 and len(server.chat_requests) == 8
+        assert "never begun here" in err and "(by test/teacher, 8 examples, " in err and "Traceback" not in err
+
+
+def test_run_takes_the_options_of_generate_and_those_of_training():
+    asked, of_run = (signature(made).parameters for made in (runs.generate, runs.run))
+    assert set(of_run) - set(asked) == {"base_model", "seeds", "max_pairs", "push_to"}
+    for name, option in asked.items():
+        assert (of_run[name].default, of_run[name].annotation) == (option.default, option.annotation), name
 
 
 def test_fewer_than_asked_for_is_exit_code_3_unless_allowed(command, task_file, model_index, tmp_path):
@@ -389,6 +432,31 @@ def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(
         again = subprocess.run(start, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120)
         assert again.returncode == 0, again.stderr
         assert max(server.calls.values()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_interrupt_ends_the_wait_and_says_how_to_go_on_as_well(
+    home, task_file, model_index, tmp_path, sent, expected
+):
+    with TGIServer(answer=desk_answer, latency=30.0) as server:
+        asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 100)
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        start = [sys.executable, "-m", "rebase_hf", *map(str, asked)]
+        running = subprocess.Popen(
+            start, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        )
+        deadline = time.monotonic() + 60
+        while len(server.chat_requests) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.send_signal(sent)
+        time.sleep(1.5)
+        assert running.poll() is None  # it waits for what is in flight
+        running.send_signal(sent)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == expected, err
+    assert err.count("Stopped with 0 of 100 examples. Go on with: rebase-hf generate") == 1, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import pytest
 from benchmarks.loopback_server import serving
 from rebase_hf import Task, Teacher
 from rebase_hf.cli.planning import estimate_lines
-from rebase_hf.decisions import runs_folder
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
@@ -87,11 +86,23 @@ def test_answers_that_do_not_pass_and_those_to_be_repaired_are_reckoned_with(hom
     assert estimate.repairs > 0 and estimate.passing < 0.95
 
 
-def test_it_writes_nothing_that_a_run_writes(home, triage, bank_index):
+def files_of(folder):
+    # But for the index that SQLite itself keeps beside a file while it is read.
+    own = ("-shm", "-wal")
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.endswith(own)}
+
+
+def test_it_writes_nothing(home, triage, bank_index):
     with TGIServer(answer=desk_answer) as server:
-        estimate_run(make_plan(triage, bank_index, server.url, num_examples=10))
-        assert not server.chat_requests
-    assert not runs_folder().exists()
+        plan = make_plan(triage, bank_index, server.url, num_examples=10)
+        assert list(files_of(home)) == ["endpoints.json"]  # the server was asked which model it serves
+        known = files_of(home)
+        assert estimate_run(plan).requests > 0
+        assert files_of(home) == known and not server.chat_requests
+        list(Run(plan).execute())
+        known = files_of(home)
+        assert estimate_run(make_plan(triage, bank_index, server.url, num_examples=20)).answered == 10
+        assert files_of(home) == known and len(server.chat_requests) == 10
 
 
 def test_a_finished_run_would_ask_nothing_even_without_a_journal(home, triage, bank_index):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -377,6 +378,25 @@ def test_a_killed_run_goes_on_and_asks_only_what_was_in_flight(home, triage, ban
         assert asked_twice <= 64
     undisturbed = records(generate(triage, bank_index, server.url, num_examples=120))
     assert json.loads(again.stdout) == undisturbed and len(undisturbed) == 120
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_is_told_how_far_it_got_as_well(home, triage, bank_index):
+    with TGIServer(answer=desk_answer, latency=30.0) as server:
+        script = KILLED.format(root=str(ROOT), index=str(bank_index.path), task=json.dumps(triage), url=server.url)
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        start = [sys.executable, "-c", script]
+        running = subprocess.Popen(start, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+        deadline = time.monotonic() + 60
+        while len(server.chat_requests) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        time.sleep(1.5)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert err.count("0 of 120 examples so far; run the same command again") == 1, err
 
 
 def test_runs_leave_no_threads_or_files_open(home, triage, bank_index):

@@ -329,7 +329,7 @@ def test_a_first_question_that_is_not_in_the_journal_is_told_from_the_repair(tra
     code, out, _ = trace(story["row"], "--json", home=home)
     first, repair = json.loads(out)["requests"]
     assert code == 0 and repair == story["requests"][1]
-    assert not first["in_journal"] and first["answer"] is None
+    assert not first["sent_as"] and not first["in_journal"] and first["answer"] is None
     assert first["key"] == story["requests"][0]["key"] and first["messages"] == story["requests"][0]["messages"]
 
 
@@ -348,6 +348,37 @@ def test_an_answer_that_came_after_the_run_is_not_told_as_the_runs(trace, finish
     assert told["requests"][-1]["answer"]["text"] == (GARBLED if way == "garbled" else "{}")
     assert told["outcome"] == story["outcome"] and told["checks"] == story["checks"]
     assert note in trace(story["row"], home=home)[1]
+
+
+def test_what_was_sent_otherwise_than_asked_for_is_told(trace, finished, stories, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(finished.home, home)
+    (story,) = stories["mended"]
+    first, repair = (request["key"] for request in story["requests"])
+    sent_as = {first: {"seed": 7, "max_tokens": 400}, repair: {"seed": 8, "max_tokens": 800}}
+    with sqlite3.connect(home / "journal.sqlite") as journal:
+        for key, sent in sent_as.items():
+            add = "UPDATE answers SET request = json_set(request, '$.sent', json(?)) WHERE key = ?"
+            journal.execute(add, (json.dumps(sent), key))
+    journal.close()
+    told = json.loads(trace(story["row"], "--json", home=home)[1])["requests"]
+    assert [(request["key"], request["sent_as"]) for request in told] == list(sent_as.items())
+    assert [request["sampling"] for request in told] == [request["sampling"] for request in story["requests"]]
+    out = trace(story["row"], home=home)[1]
+    assert re.search(r"^sampling sent as +seed 7, max_tokens 400$", out, re.M)
+    assert re.search(r"^sampling asked for +temperature ", out, re.M)
+
+
+def test_an_older_journal_does_not_say_what_was_sent(trace, finished, stories, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(finished.home, home)
+    with sqlite3.connect(home / "journal.sqlite") as journal:
+        journal.execute("UPDATE answers SET request = json_remove(request, '$.sent')")
+    journal.close()
+    row = stories["mended"][0]["row"]
+    assert [request["sent_as"] for request in json.loads(trace(row, "--json", home=home)[1])["requests"]] == [None] * 2
+    out = trace(row, home=home)[1]
+    assert "sampling sent as" not in out and "sampling asked for" in out
 
 
 WRONG_ROWS = {

@@ -12,7 +12,7 @@ NEEDED = ["jinja2", "pyyaml", "rensa", "typer", "usearch", "pytest", "pytest-tim
 NEEDED += ["aiohttp", "filelock>=4.2", "trustme"]
 # The tests that meet `datasets` and `huggingface_hub`; the data loader's needs torch and stays out.
 TESTS = ["tests/test_builder.py", "tests/test_register.py", "tests/test_pipeline.py", "tests/teacher/test_endpoint.py"]
-TESTS += ["tests/teacher/test_faults.py", "tests/teacher/test_hosted.py"]
+TESTS += ["tests/teacher/test_faults.py", "tests/teacher/test_hosted.py", "tests/teacher/test_proxies.py"]
 
 
 @pytest.mark.versions

@@ -52,5 +52,8 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Estimate requests, tokens and cost; nothing that costs is sent.")
 ]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Ask what failed in this run again; all else comes from the journal.")
+    bool,
+    typer.Option(
+        "--retry-failed", help="Ask again what failed of this run's questions; what was answered stays as it is."
+    ),
 ]

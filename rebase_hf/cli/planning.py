@@ -14,6 +14,7 @@ from rebase_hf.teacher.target import Teacher
 
 if TYPE_CHECKING:
     from rebase_hf.estimate import Estimate
+    from rebase_hf.retrying import Retried
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -44,7 +45,7 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
             pause_after=given["pause_after"],
         )
     except TypeError as error:
-        raise RebaseError(str(error)) from error
+        raise RebaseError(as_options(str(error))) from error
     options = ReBaseOptions.as_published() if given["as_published"] else ReBaseOptions()
     if given["max_per_source"] is not None:
         options = replace(options, max_per_source=given["max_per_source"])
@@ -58,6 +59,23 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         options=options,
         give_up_after=seconds(given["give_up_after"]),
     )
+
+
+def as_options(message: str) -> str:
+    """Return what Teacher says of its arguments, with the options' names in their place.
+
+    Example:
+        >>> as_options("Teacher(max_requests=0): expected a number above zero.")
+        '--max-requests 0: expected a number above zero.'
+    """
+    message = re.sub(r"Teacher\((\w+)=(.*?)\)(?=[:;,.]? |$)", _as_option, message)
+    message = message.replace("price_per_million=(prompt, completion)", "--price PROMPT COMPLETION")
+    return re.sub(r" \(--[\w-]+\)\.$", ".", message)
+
+
+def _as_option(match: re.Match[str]) -> str:
+    name = match[1].removesuffix("_per_million").replace("_", "-")
+    return f"--{name}" + ("" if match[2] in ("...", "True") else f" {match[2]}")
 
 
 def seconds(text: str) -> float:
@@ -85,15 +103,24 @@ def begin(plan: Plan, *, dry_run: bool, retry: bool) -> bool:
     if retry:
         from rebase_hf.retrying import retry_failed
 
-        failed = retry_failed(plan)
-        said = f"{failed} failed outputs are asked again." if failed else "No output of this run failed."
-        typer.echo(said, err=True)
+        for line in retried_lines(retry_failed(plan)):
+            typer.echo(line, err=True)
     return True
+
+
+def retried_lines(retried: "Retried") -> Iterator[str]:
+    """Yield what is asked again as text."""
+    if retried.again:
+        yield f"{retried.again} failed outputs are asked again."
+    if retried.meanwhile:
+        yield f"{retried.meanwhile} failed outputs were asked again by another run since, and are decided anew."
+    if not (retried.again or retried.meanwhile):
+        yield "Nothing that this run asks has failed."
 
 
 def estimate_lines(estimate: "Estimate") -> Iterator[str]:
     """Yield an estimate as text."""
-    yield "Dry run: nothing was asked, nothing was written."
+    yield "Dry run: nothing that costs was asked, no run was begun and no answer or failure changed."
     if estimate.finished:
         yield f"The run is finished: nothing would be asked of {estimate.model}."
         return

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from rebase_hf.cli.runs import Shortfall
-from rebase_hf.errors import NoExamplesError, RebaseError
+from rebase_hf.errors import JournalError, NoExamplesError, RebaseError
 from rebase_hf.home import rebase_home
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
@@ -34,13 +34,29 @@ FORMATS = ("prompt-completion", "messages")
 def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
     """Execute a plan into a run folder and return its report.
 
-    Cut short by an error or Ctrl-C it writes nothing there: what is decided is kept under the rebase home, and the
-    same command goes on from it.
+    Cut short by an error or Ctrl-C while it asks, it writes nothing there: what is decided is kept under the rebase
+    home, and the same command goes on from it.
     """
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
     prepare_run_folder(folder, plan.task)
     run = Run(plan)
+    try:
+        _execute(run)
+        report = _write(run, folder, num_validation=num_validation, command=command)
+    except BaseException:
+        # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
+        try:
+            run.interrupt()
+        finally:  # a second Ctrl-C ends the wait, and is told how far it got as well
+            _say_stopped(run, command)
+        raise
+    check_identities(report)
+    return report
+
+
+def _execute(run: Run) -> None:
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    plan = run.plan
     try:
         with tqdm(  # type: ignore[no-untyped-call]
             total=plan.num_examples, desc=f"{plan.method}: examples", unit="example", name="rebase_hf.generate"
@@ -49,16 +65,16 @@ def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: 
                 bar.update()
     except NoExamplesError as error:
         logger.warning("%s", error)
-    except BaseException:
-        # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
-        run.interrupt()
-        tally = run.tally()
-        typer.echo(f"Stopped with {tally.examples} of {plan.num_examples} examples. Go on with: {command}", err=True)
-        raise
     run.finish()
-    report = _write(run, folder, num_validation=num_validation, command=command)
-    check_identities(report)
-    return report
+
+
+def _say_stopped(run: Run, command: str) -> None:
+    try:
+        far = f" with {run.tally().examples} of {run.plan.num_examples} examples"
+    except JournalError as error:  # why it stopped may be why this can't be read: that is told as the error
+        logger.debug("%s", error)
+        far = ""
+    typer.echo(f"Stopped{far}. Go on with: {command}", err=True)
 
 
 def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def _request(request: Mapping[str, Any], journal: str, number: str) -> Iterator[
         "journal": missing or None,
         "model": request["model"],
         "revision": request["revision"],
-        "sampling": _set_ones(request["sampling"] or {}) or None,
+        "sampling asked for": _set_ones(request["sampling"] or {}) or None,
+        "sampling sent as": _set_ones(request["sent_as"] or {}) or None,
         "draw": request["sample"] or None,
         "schema": json.dumps(request["schema"], ensure_ascii=False) if request["schema"] else None,
     }

@@ -31,8 +31,9 @@ def trace_row(folder: Path, row: str) -> Story:
     """Return the whole story of a row of a run folder.
 
     Its keys: `run`, `row` (its address), `source`, `score`, `cells`, `journal` (its path), `requests` in the order in
-    which they were made, `checks` in the order in which they are applied, and `outcome`. Texts are as they were sent,
-    answered and stored, to the byte. A None stands for what is not known here.
+    which they were made (`sampling` is what was asked for, `sent_as` what the settled answer was sent with), `checks`
+    in the order in which they are applied, and `outcome`. Texts are as they were sent, answered and stored, to the
+    byte. A None stands for what is not known here.
 
     Raises:
         RebaseError: There is no such row, or the folder is no finished run, or damaged.
@@ -77,6 +78,7 @@ def _requests(path: Path, key: str | None, *, sent: bool) -> list[Story]:
         requests = [_request(journal, key, content, sent)]
         while content is not None and content["repair"]:
             content = first_question(content)
+            content.pop("sent", None)  # of the repair, and no part of a key
             requests.insert(0, _request(journal, content_key(content), content, sent))
     finally:
         if journal is not None:
@@ -88,6 +90,9 @@ def _request(journal: Journal | None, key: str, content: Mapping[str, Any] | Non
     outcome = journal.get(key) if journal is not None else None
     request: Story = {"key": key, "in_journal": outcome is not None, "sent": sent}
     request |= {name: content[name] if content is not None else None for name in ABOUT_REQUEST}
+    # What is tried again may be sent otherwise than it was asked for; older journals, and what runs here, do not say.
+    held = journal.request(key) if journal is not None else None
+    request["sent_as"] = None if held is None else held.get("sent")
     told = None if outcome is None else {f.name: getattr(outcome, f.name) for f in fields(outcome) if f.name != "key"}
     answered = isinstance(outcome, Completion)
     return request | {"answer": told if answered else None, "failure": None if answered else told, "note": None}

@@ -250,13 +250,14 @@ async def open_teacher(
         teacher: Whom to ask; a text is a target.
         task: What a teacher that is trained here is trained on.
         journal: Where answers are looked up and kept; it stays open when the teacher is closed.
-        token: A Hugging Face token, or another key; the former is sent to Hugging Face's own hosts only.
+        token: A Hugging Face token, which is sent to Hugging Face's own hosts only and refused for any other; or, for
+            a URL, that server's own key.
         give_up_after: Seconds without any success after which the run stops with TeacherUnavailable.
         seed: For a teacher that is trained here.
         spent: What was spent of the teacher's limits before: `requests`, `prompt_tokens`, `completion_tokens`, `cost`.
 
     Raises:
-        TeacherRefused: The target, key or model is wrong.
+        TeacherRefused: The target, key, model or proxy is wrong.
         TeacherUnavailable: Nothing answers at the address, and nothing was ever seen there.
     """
     teacher = Teacher.of(teacher)

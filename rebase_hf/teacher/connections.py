@@ -5,7 +5,6 @@ flight that is most of what a row costs. aiohttp is installed already: `datasets
 """
 
 import asyncio
-import urllib.request
 import zlib
 from json import dumps
 from typing import Any
@@ -13,6 +12,9 @@ from typing import Any
 import aiohttp
 import huggingface_hub.utils._http as hub_http
 from yarl import URL
+
+from rebase_hf.teacher.proxies import proxy_for
+from rebase_hf.teacher.target import is_loopback
 
 # Whichever HTTP library this huggingface_hub was built on: httpx2 from 2.x on, httpx before. Its errors reach us as
 # they are, so they must be caught, and raised here, as the classes of that library.
@@ -47,6 +49,7 @@ class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or
         Raises:
             httpx.TransportError: As the HTTP library itself would.
             AnswerTooLarge: The body is longer than MAX_ANSWER_BYTES.
+            TeacherRefused: The environment names a proxy that can't be used.
         """
         content = await request.aread()  # after a redirect it is a stream that nobody has read
         return await self.exchange(request, request.headers.multi_items(), content)
@@ -60,7 +63,7 @@ class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or
                 URL(str(request.url), encoded=True),
                 headers=headers,
                 data=content or None,
-                proxy=self._proxy(request.url),
+                proxy=proxy_for(str(request.url)) if self._trust_env else None,
                 allow_redirects=False,
             ) as response:
                 body = _unpacked(await _read(response), response.headers.get("Content-Encoding", ""))
@@ -70,12 +73,6 @@ class Connections(httpx.AsyncBaseTransport):  # type: ignore[misc] # of httpx or
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise _as_httpx(error, request) from error
         return httpx.Response(response.status, headers=received, content=body, request=request)
-
-    def _proxy(self, url: Any) -> str | None:
-        if not self._trust_env or urllib.request.proxy_bypass(url.host):
-            return None
-        proxies = urllib.request.getproxies()
-        return proxies.get(url.scheme) or proxies.get("all")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -128,6 +125,36 @@ class HTTPClient(httpx.AsyncClient):  # type: ignore[misc] # of httpx or httpx2
             self._redirecting.add(str(url))
             return await super().post(url, json=json, headers=asked_for | (headers or {}), **more)
         return response
+
+
+class _ProxiedTransport(httpx.BaseTransport):  # type: ignore[misc] # of httpx or httpx2
+    """The library's own transports, through whichever proxy `proxy_for` names for a request's address."""
+
+    def __init__(self, *, trust_env: bool) -> None:
+        self._trust_env = trust_env
+        self._certificates = httpx.create_ssl_context(trust_env=trust_env)
+        self._transports: dict[str | None, Any] = {}
+
+    def handle_request(self, request: Any) -> Any:
+        proxy = proxy_for(str(request.url)) if self._trust_env else None
+        if proxy not in self._transports:
+            through = None if proxy is None else httpx.Proxy(proxy)
+            self._transports[proxy] = httpx.HTTPTransport(verify=self._certificates, trust_env=False, proxy=through)
+        return self._transports[proxy].handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+
+
+def questioner(url: str, *, timeout: float, headers: dict[str, str] | None = None) -> Any:
+    """Return a client (httpx.Client) for the few questions that a server is asked beside chats; close it after use.
+
+    It reaches a server the way `HTTPClient` does: the library's own client would read the proxies otherwise, and not
+    start at all where one of them is a SOCKS proxy, even for a server that needs none.
+    """
+    transport = _ProxiedTransport(trust_env=not is_loopback(url))
+    return httpx.Client(headers=headers, timeout=timeout, follow_redirects=True, transport=transport, trust_env=False)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -24,7 +24,7 @@ from rebase_hf.teacher.asking import TeacherIdentity
 from rebase_hf.teacher.faults import one_line
 from rebase_hf.teacher.refusals import name_some, refused_key_message, wrong_model_message
 from rebase_hf.teacher.served import Served, remember
-from rebase_hf.teacher.target import NO_KEY, DialectName, Teacher, find_key, is_loopback, shown
+from rebase_hf.teacher.target import NO_KEY, DialectName, Teacher, find_key, shown
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +62,16 @@ def probe(teacher: Teacher, *, url: str | None = None, token: str | None = None)
         token: As in `open_teacher`.
 
     Raises:
-        TeacherRefused: The key is wrong, or the model that was asked for is not served.
+        TeacherRefused: The key or the proxy is wrong, or the model that was asked for is not served.
         TeacherUnavailable: Nothing answers there, or only that it is busy or starting (then with that status).
     """
     url = url or teacher.target
     key = find_key(teacher, url, token)
-    from rebase_hf.teacher.connections import httpx
+    from rebase_hf.teacher.connections import httpx, questioner
 
     headers = {} if key == NO_KEY else {"Authorization": f"Bearer {key}"}
     until = time.monotonic() + REFUSED_PATIENCE
-    with httpx.Client(
-        headers=headers, timeout=PROBE_SECONDS, follow_redirects=True, trust_env=not is_loopback(url)
-    ) as client:
+    with questioner(url, headers=headers, timeout=PROBE_SECONDS) as client:
         while True:
             failed: str
             try:

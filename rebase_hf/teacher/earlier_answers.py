@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.one_request import prompt_chars
 
 # The newest of them: enough for a mean, and read at once however long the journal is.
 NEWEST = 200
@@ -39,7 +40,7 @@ def earlier_answers(journal: Journal, model: str, schema: Mapping[str, Any] | No
     form = json.loads(json.dumps(schema, default=dict))
     chars = prompts = alike = completions = 0
     for content, prompt_tokens, completion_tokens in journal.newest(model, NEWEST):
-        chars += sum(len(message["content"]) for message in content["messages"])
+        chars += prompt_chars(content)
         prompts += prompt_tokens
         if content["schema"] == form:
             alike += 1

@@ -5,15 +5,16 @@ paused, scaledToZero ─► resume ─► pending, initializing ─► running �
 
 import asyncio
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import Any
 
 from rebase_hf.errors import TeacherError, TeacherRefused, TeacherUnavailable
-from rebase_hf.teacher.asking import TeacherIdentity
+from rebase_hf.teacher.asking import Halted, TeacherIdentity
 from rebase_hf.teacher.dialects import PROBE_SECONDS, probe
 from rebase_hf.teacher.faults import one_line
-from rebase_hf.teacher.hub_calls import hf_key, said_by, status_of, wait_until_ready, within_time
+from rebase_hf.teacher.hub_calls import CALL_SECONDS, hf_key, said_by, status_of, wait_until_ready, within_time
 from rebase_hf.teacher.refusals import refused_key_message
 from rebase_hf.teacher.served import Served, last_seen, remember
 from rebase_hf.teacher.target import Teacher, takes_hf_token
@@ -22,16 +23,23 @@ logger = logging.getLogger(__name__)
 
 CONSOLE = "https://endpoints.huggingface.co"
 PAUSE_TRIES = 3
+STEP_SECONDS = 2 * CALL_SECONDS + 1.0  # a look and a resuming, each with its own time limit
 
 
 class HostedEndpoint:
-    """An Inference Endpoint: described, woken, and paused again."""
+    """An Inference Endpoint: described, woken, and paused again.
+
+    A step of waking goes on in its thread when whoever waited for it is cancelled. So resuming and closing take turns:
+    what is under way is waited for, and what comes later is too late.
+    """
 
     def __init__(self, teacher: Teacher, token: str | None) -> None:
         self.key = hf_key(teacher, token)
         self._teacher = teacher
+        self._turn = threading.Lock()
+        self._closing = False
         self._used = False
-        self._resumed = False
+        self._resumed = self._perhaps_resumed = False
 
     def describe(self) -> Served:
         """Return what the endpoint runs; while Hugging Face can't be asked, what it was last seen to run."""
@@ -64,20 +72,22 @@ class HostedEndpoint:
         return found
 
     async def close(self) -> None:
-        """Pause the endpoint, when that was asked for and it was used; never raises.
+        """Pause the endpoint, when that was asked for and it was used; never raises. Nothing resumes it from now on.
 
         It blocks, so that neither a cancellation nor an interpreter that ends can leave the endpoint running.
         """
+        self._closing = True
+        if self._turn.acquire(timeout=STEP_SECONDS):
+            self._turn.release()
         if not self._used:
             return
         if self._teacher.pause_after:
             self._pause()
-        elif self._resumed:
-            logger.warning(
-                "`%s` was resumed for this run; it still runs, and costs money. %s",
-                self._teacher.target,
-                self._how_to_pause(),
-            )
+        elif self._resumed or self._perhaps_resumed:
+            said = "was resumed for this run; it still runs, and costs money"
+            if not self._resumed:
+                said = "was told to resume for this run, and did not say whether it does; it may run, and cost money"
+            logger.warning("`%s` %s. %s", self._teacher.target, said, self._how_to_pause())
 
     def _call(self, action: str) -> Any:
         """Do `get`, `resume` or `pause`, and return the endpoint as huggingface_hub describes it."""
@@ -117,14 +127,21 @@ class HostedEndpoint:
 
     def _rouse(self) -> Served | str:
         """Resume the endpoint where it rests; return what it serves, or what it is waited for."""
-        self._used = True
-        try:
-            found = self._call("get")
-            if found.status in ("paused", "scaledToZero"):
-                self._resume(found)
-        except TeacherUnavailable as error:
-            return str(error)
+        with self._turn:
+            self._refuse_when_closing()
+            self._used = True
+            try:
+                found = self._call("get")
+                if found.status in ("paused", "scaledToZero"):
+                    self._refuse_when_closing()
+                    self._resume(found)
+            except TeacherUnavailable as error:
+                return str(error)
         return self._served(found)
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise Halted(f"`{self._teacher.target}` was closed before it was ready.")
 
     def _look(self) -> Served | str:
         return self._served(self._call("get"))
@@ -148,28 +165,33 @@ class HostedEndpoint:
         if (answer := self._health(found)) != 200 or state != "running":
             return f"it is {state}, and its health route answers {answer}"
         try:
-            served = probe(replace(self._teacher, target=found.url), token=self.key)
+            served = probe(replace(self._teacher, target=found.url, pause_after=False), token=self.key)
         except TeacherUnavailable as error:
             return str(error)
         return replace(served, identity=self._identity(found))
 
     def _resume(self, found: Any) -> None:
         logger.info("`%s` is %s. Resuming it; it costs money from now on.", self._teacher.target, found.status)
+        paused = found.status == "paused"
         try:
             self._call("resume")
+        except TeacherUnavailable:
+            self._perhaps_resumed = self._perhaps_resumed or paused
+            raise
         except TeacherRefused:
-            if found.status == "paused":
+            if paused:
                 raise
             # What is scaled to zero needs no resuming, and may not be resumable: the request that follows wakes it.
-        self._resumed = self._resumed or found.status == "paused"
+        # What was scaled to zero goes back there by itself.
+        self._resumed = self._resumed or paused
 
     def _health(self, found: Any) -> int | str:
-        from rebase_hf.teacher.connections import httpx
+        from rebase_hf.teacher.connections import httpx, questioner
 
         url = f"{found.url.rstrip('/')}/{found.health_route.lstrip('/')}"
         headers = {"Authorization": f"Bearer {self.key}"}
         try:
-            with httpx.Client(headers=headers, timeout=PROBE_SECONDS, follow_redirects=True) as client:
+            with questioner(url, headers=headers, timeout=PROBE_SECONDS) as client:
                 status = int(client.get(url).status_code)
         except httpx.HTTPError as error:
             return said_by(error, self.key)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rebase_hf.errors import TeacherError, TeacherRefused, TeacherUnavailable
 from rebase_hf.teacher.faults import one_line
+from rebase_hf.teacher.proxies import socks_refusal
 from rebase_hf.teacher.served import Served
 from rebase_hf.teacher.target import NO_KEY, Teacher, find_key
 
@@ -70,6 +71,10 @@ def within_time(call: Callable[[], Any], explain: Callable[[Exception], TeacherE
     """Return what a call of huggingface_hub returns, unless it takes too long: it sets itself no time limit.
 
     It goes on in a thread that nobody waits for then, not even the interpreter.
+
+    Raises:
+        TeacherError: What `explain` makes of its error, or of having waited for it.
+        TeacherRefused: The environment names a SOCKS proxy.
     """
     from rebase_hf.teacher.connections import httpx
 
@@ -81,6 +86,8 @@ def within_time(call: Callable[[], Any], explain: Callable[[Exception], TeacherE
         # ValueError and the like: an answer that is not what huggingface_hub expects.
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, LookupError, TypeError) as error:
             outcome.append(explain(error))
+        except ImportError as error:  # its HTTP client does not start beside a SOCKS proxy
+            outcome.append(socks_refusal("Hugging Face") or error)
 
     thread = threading.Thread(target=run, name="rebase-hosted", daemon=True)
     try:
@@ -91,7 +98,7 @@ def within_time(call: Callable[[], Any], explain: Callable[[Exception], TeacherE
         thread.join(CALL_SECONDS)
     if not outcome:
         raise explain(TimeoutError(f"no answer within {CALL_SECONDS:g} s"))
-    if isinstance(outcome[0], TeacherError):
+    if isinstance(outcome[0], TeacherError | ImportError):
         raise outcome[0]
     return outcome[0]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rebase_hf.errors import JournalError
-from rebase_hf.home import rebase_home, switch_to_wal
+from rebase_hf.home import reading_uri, rebase_home, switch_to_wal
 from rebase_hf.rows import Completion
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._address = path.resolve().as_uri()
         self._lock = threading.Lock()
         self._pid = 0
         self._reader: sqlite3.Connection | None = None
@@ -120,7 +121,11 @@ class Journal:
     def peek(cls, path: str | Path | None = None) -> "Journal | None":
         """Open the journal for reading alone; None where there is none. Nothing is made, and nothing written."""
         path = Path(path) if path is not None else rebase_home() / "journal.sqlite"
-        return cls(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        journal = cls(path)
+        journal._address = reading_uri(path)
+        return journal
 
     def get(self, key: str) -> Outcome | None:
         """Return what is known about a request: its answer, its failure, or None.
@@ -217,7 +222,7 @@ class Journal:
             self._pid, self._reader, self._writer = os.getpid(), None, None
             self._queue = queue.SimpleQueue()
         if self._reader is None:
-            self._reader = _connect(self.path)
+            self._reader = _connect(self._address)
         return self._reader
 
     def _write(self) -> None:
@@ -228,7 +233,7 @@ class Journal:
             while (first := entries.get()) is not None:
                 batch, last = _drain(entries, first)
                 try:
-                    connection = connection or _connect(self.path, autocommit=True)
+                    connection = connection or _connect(self._address, autocommit=True)
                     _settle(batch, _commit(connection, batch))
                 except sqlite3.Error as error:
                     failed = _cannot("write to", self.path, error)
@@ -241,9 +246,11 @@ class Journal:
                 connection.close()
 
 
-def _connect(path: Path, *, autocommit: bool = False) -> sqlite3.Connection:
+def _connect(address: str, *, autocommit: bool = False) -> sqlite3.Connection:
     level: Literal["DEFERRED"] | None = None if autocommit else "DEFERRED"
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=level)
+    connection = sqlite3.connect(
+        address, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=level, uri=True
+    )
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 

@@ -36,44 +36,21 @@ def find_route(teacher: Teacher, key: str, served: Served) -> Served | str:
     """Return where a provider's model will be asked, or why that can't be said yet.
 
     What huggingface_hub finds out here it remembers: it would ask the Hub inside the event loop otherwise.
+
+    Raises:
+        TeacherRefused: The Hub has no such model, nobody serves it, or not the provider that was named.
     """
     model, provider = teacher.location, teacher.provider
-
-    def explain(error: Exception) -> TeacherError:
-        status, said = status_of(error), said_by(error, key)
-        if status is not None and status < 500 and status != 429:
-            return TeacherRefused(
-                f"The Hub answered {status} for the model `{model}`; expected the id of a model that it has and that "
-                "your token may see. Correct the id, or accept the model's terms on its page.",
-                status=status,
-            )
-        return TeacherUnavailable(f"The Hub could not be asked who serves `{model}` ({said}).", status=status)
-
-    def ask() -> tuple[list[str], str | None]:
-        from huggingface_hub import HfApi
-        from huggingface_hub.inference._providers import get_provider_helper
-
-        info = HfApi(token=key if is_hf_token(key) else None).model_info(model, expand=["inferenceProviderMapping"])
-        serving = [str(m.provider) for m in info.inference_provider_mapping or () if m.task == "conversational"]
-        if provider == "auto" and not serving:
-            return serving, None
-        try:
-            helper = get_provider_helper(provider, task="conversational", model=model)  # type: ignore[arg-type]
-            request = helper.prepare_request(inputs=[], parameters={}, headers={}, model=model, api_key=key)
-        except ValueError:
-            return serving, None
-        return serving, str(request.url)
-
     try:
-        serving, url = within_time(ask, explain)
+        serving, url = within_time(lambda: _ask_hub(teacher, key), lambda error: _explain(error, model, key))
     except TeacherUnavailable as error:
         return str(error)
+    if url is None and not serving:
+        raise TeacherRefused(
+            f"No Inference Provider serves `{model}` as a chat model. Take one that is served (huggingface.co/"
+            "models?inference_provider=all), or serve it yourself: endpoint:NAMESPACE/NAME, a URL, or local:ID."
+        )
     if url is None:
-        if not serving:
-            raise TeacherRefused(
-                f"No Inference Provider serves `{model}` as a chat model. Take one that is served (huggingface.co/"
-                "models?inference_provider=all), or serve it yourself: endpoint:NAMESPACE/NAME, a URL, or local:ID."
-            )
         raise TeacherRefused(
             f"The provider `{provider}` can't be asked for `{model}`; it is served by {name_some(sorted(serving))}. "
             "Name one of these, or `auto`."
@@ -82,3 +59,35 @@ def find_route(teacher: Teacher, key: str, served: Served) -> Served | str:
         raise TeacherRefused(f"A Hugging Face token would be sent to {url} for `{model}`; it is sent nowhere.")
     parts = urlsplit(url)
     return replace(served, url=f"{parts.scheme}://{parts.netloc}")
+
+
+def _ask_hub(teacher: Teacher, key: str) -> tuple[list[str], str | None]:
+    """Return who serves a model, and the address that requests will go to; None where there is none."""
+    from huggingface_hub import HfApi
+
+    # No public name of huggingface_hub tells where a provider is asked. tests/teacher/test_hosted.py pins this one;
+    # tests/test_versions.py runs it with the lowest and the newest huggingface_hub.
+    from huggingface_hub.inference._providers import get_provider_helper
+
+    model, provider = teacher.location, teacher.provider
+    info = HfApi(token=key if is_hf_token(key) else None).model_info(model, expand=["inferenceProviderMapping"])
+    serving = [str(m.provider) for m in info.inference_provider_mapping or () if m.task == "conversational"]
+    if provider == "auto" and not serving:
+        return serving, None
+    try:
+        helper = get_provider_helper(provider, task="conversational", model=model)  # type: ignore[arg-type]
+        request = helper.prepare_request(inputs=[], parameters={}, headers={}, model=model, api_key=key)
+    except ValueError:
+        return serving, None
+    return serving, str(request.url)
+
+
+def _explain(error: Exception, model: str, key: str) -> TeacherError:
+    status, said = status_of(error), said_by(error, key)
+    if status is not None and status < 500 and status != 429:
+        return TeacherRefused(
+            f"The Hub answered {status} for the model `{model}`; expected the id of a model that it has and that "
+            "your token may see. Correct the id, or accept the model's terms on its page.",
+            status=status,
+        )
+    return TeacherUnavailable(f"The Hub could not be asked who serves `{model}` ({said}).", status=status)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Literal, get_args
@@ -15,6 +16,24 @@ DialectName = Literal["tgi", "vllm", "llama.cpp", "transformers", "openai", "pro
 NO_KEY = "none"
 """Sent where there is no key: with an empty one, huggingface_hub would send the user's saved HF token to any URL."""
 
+KINDS: Mapping[Kind, str] = {
+    "endpoint": "a URL",
+    "provider": "a model id",
+    "hf-endpoint": "endpoint:NAMESPACE/NAME",
+    "local": "local:FOLDER_OR_MODEL_ID",
+    "few-shot": "few-shot",
+}
+_SERVERS: tuple[Kind, ...] = ("endpoint", "provider", "hf-endpoint", "local")
+# The rest says something of every kind: a limit on what costs is kept by a teacher that costs nothing, too.
+_BELONGS_TO: Mapping[str, tuple[Kind, ...]] = {
+    "model": ("endpoint", "hf-endpoint", "few-shot"),
+    "api_key_env": ("endpoint", "provider", "hf-endpoint"),
+    "provider": ("provider",),
+    "bill_to": ("provider",),
+    "pause_after": ("hf-endpoint",),
+    **dict.fromkeys(("temperature", "max_tokens", "max_concurrency", "timeout", "dialect"), _SERVERS),
+}
+
 HF_HOSTS = (".endpoints.huggingface.cloud", "router.huggingface.co")
 FORMS = "a URL, a model id such as org/model, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot"
 _MODEL_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
@@ -25,10 +44,12 @@ _HF_ENDPOINT = re.compile(r"endpoint:[a-z0-9][\w.-]*/[a-z0-9][\w.-]*\Z", re.ASCI
 class Teacher:
     """Whom to ask, and within which limits.
 
+    An option that would do nothing, for another kind of target than those it belongs to, is refused (TypeError).
+
     Attributes:
         target: A URL, a model id served by an Inference Provider, `endpoint:<namespace/name>`,
             `local:<model id or folder>`, or `few-shot`.
-        model: Which of a server's models; None takes the one it serves.
+        model: Which of a server's models, None takes the one it serves; the base model of `few-shot`.
         api_key_env: NAME of the environment variable that holds the key. The key itself is never kept here.
         temperature: Wins over what the method asks for; so does `max_tokens` (of one answer).
         max_concurrency: Most requests in flight; None lets the server's limit and its 429s decide.
@@ -72,6 +93,7 @@ class Teacher:
             )
         if self.target.startswith(("http://", "https://")):
             self._refuse_secrets_in_address()
+        self._refuse_idle_options()
 
     def _refuse_odd_numbers(self) -> None:
         if not 0 < self.timeout < inf:
@@ -86,6 +108,18 @@ class Teacher:
             )
         if self.dialect is not None and self.dialect not in get_args(DialectName):
             raise TypeError(f"Teacher(dialect={self.dialect!r}): expected one of {', '.join(get_args(DialectName))}.")
+
+    def _refuse_idle_options(self) -> None:
+        kind = self._known_kind()
+        if kind is None:  # whoever asks for the kind is told
+            return
+        for option in fields(self):
+            kinds = _BELONGS_TO.get(option.name)
+            if kinds is not None and kind not in kinds and getattr(self, option.name) != option.default:
+                raise TypeError(
+                    f"Teacher({option.name}=...) does nothing for `{self.target}`, which is {KINDS[kind]}: it belongs "
+                    f"to {', '.join(KINDS[k] for k in kinds)}. Leave it out (--{option.name.replace('_', '-')})."
+                )
 
     def _refuse_secrets_in_address(self) -> None:
         # An address is written to logs, reports and cache keys, so nothing secret may stand in it.
@@ -109,6 +143,15 @@ class Teacher:
         Raises:
             TeacherRefused: It is none of the known forms.
         """
+        kind = self._known_kind()
+        if kind is not None:
+            return kind
+        hint = ""
+        if ":" in self.target and not self.target.startswith("endpoint:"):
+            hint = f" Did you mean http://{self.target}?"
+        raise TeacherRefused(f"Teacher `{self.target}` is not known; expected {FORMS}.{hint}")
+
+    def _known_kind(self) -> Kind | None:
         if self.target == "few-shot":
             return "few-shot"
         if self.target.startswith(("http://", "https://")):
@@ -119,10 +162,7 @@ class Teacher:
             return "hf-endpoint"
         if _MODEL_ID.match(self.target) and not self.target.startswith("."):
             return "provider"
-        hint = ""
-        if ":" in self.target and not self.target.startswith("endpoint:"):
-            hint = f" Did you mean http://{self.target}?"
-        raise TeacherRefused(f"Teacher `{self.target}` is not known; expected {FORMS}.{hint}")
+        return None
 
     @property
     def location(self) -> str:
@@ -149,6 +189,11 @@ def takes_hf_token(url: str) -> bool:
     return parts.scheme == "https" and any(host.endswith(h) if h[0] == "." else host == h for h in HF_HOSTS)
 
 
+def is_hugging_faces(teacher: Teacher) -> bool:
+    """Whether a teacher is hosted by Hugging Face, so that a Hugging Face token may be of use to it."""
+    return teacher.kind in ("provider", "hf-endpoint") or takes_hf_token(teacher.target)
+
+
 def is_hf_token(key: str) -> bool:
     """Whether a key is a Hugging Face token, as huggingface_hub tells it from a provider's own key."""
     return key.startswith("hf_")
@@ -157,32 +202,48 @@ def is_hf_token(key: str) -> bool:
 def find_key(teacher: Teacher, url: str | None, token: str | None = None) -> str:
     """Return the key to send to `url` (None: to Hugging Face itself), or NO_KEY.
 
-    A variable named by `api_key_env` goes wherever the user sends it. A Hugging Face token, saved, in the environment
-    or given as `token`, goes to Hugging Face's own hosts only.
+    A variable named by `api_key_env` goes wherever the user sends it, before anything else. Hugging Face's own hosts
+    get `token`, else the token that is saved or in the environment. Any other host gets `token` alone, where that is
+    no Hugging Face token: then it is a key that the user passed for this very host.
 
     Raises:
-        TeacherRefused: The variable named by `api_key_env` is not set.
+        TeacherRefused: The variable named by `api_key_env` is not set, what was found is no key, or `token` is a
+            Hugging Face token and `url` another's.
     """
+    address = shown(url) if url else None
     if teacher.api_key_env is not None:
         key = os.environ.get(teacher.api_key_env, "").strip()
         if not key:
             raise TeacherRefused(
                 f"The environment variable {teacher.api_key_env} (--api-key-env) is not set or empty; expected it to "
                 f"hold the teacher's key. Set it: export {teacher.api_key_env}=...",
-                url=shown(url) if url else None,
+                url=address,
             )
-        if not re.fullmatch(r"[!-~]+", key):
-            raise TeacherRefused(
-                f"The environment variable {teacher.api_key_env} (--api-key-env) holds characters that no key has: a "
-                "blank, a line break or a letter that is not ASCII. Copy the key alone into it.",
-                url=shown(url) if url else None,
-            )
-        return key
+        return _plain(key, f"The environment variable {teacher.api_key_env} (--api-key-env)", address)
     if url is None or takes_hf_token(url):
         if token:
-            return token
+            return _plain(token, "The token that was given (token=)", address)
         from huggingface_hub import get_token
 
         return get_token() or NO_KEY
-    # `token=` is a Hugging Face token, whatever it looks like: a key for another host comes by `api_key_env`.
-    return NO_KEY
+    if not token:
+        return NO_KEY
+    if is_hf_token(token):
+        raise TeacherRefused(
+            f"A Hugging Face token was given (token=) for the teacher at {address}, which is no address of Hugging "
+            "Face's; it is not sent there. Leave it out, or name the variable that holds that server's own key: "
+            "--api-key-env VAR.",
+            url=address,
+        )
+    return _plain(token, "The key that was given (token=)", address)
+
+
+def _plain(key: str, called: str, address: str | None) -> str:
+    """Return a key, unless no header can hold it: the error of an HTTP library would show it."""
+    if not re.fullmatch(r"[!-~]+", key):
+        raise TeacherRefused(
+            f"{called} holds characters that no key has: a blank, a line break or a letter that is not ASCII. Give "
+            "the key alone.",
+            url=address,
+        )
+    return key

@@ -9,30 +9,33 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rebase_hf.rows import Message
 from rebase_hf.teacher.dialects import PROBE_SECONDS, server_root
 from rebase_hf.teacher.served import Served, last_seen
-from rebase_hf.teacher.target import NO_KEY, Teacher, find_key, is_loopback
+from rebase_hf.teacher.target import NO_KEY, Teacher, find_key
 
 logger = logging.getLogger(__name__)
 
 
 def count_tokens(
-    teacher: Teacher, prompts: Sequence[Sequence[Message]], *, token: str | None = None
+    teacher: Teacher, prompts: Sequence[Sequence[Mapping[str, str]]], *, token: str | None = None
 ) -> list[int] | None:
-    """Return the number of tokens of each prompt, or None where the teacher's server does not count them."""
+    """Return the number of tokens of each prompt, or None where the teacher's server does not count them.
+
+    Args:
+        prompts: The messages of each, as they are sent: `role` and `content`.
+    """
     if teacher.kind != "endpoint" or (served := last_seen(teacher)) is None:
         return None
-    from rebase_hf.teacher.connections import httpx
+    from rebase_hf.teacher.connections import httpx, questioner
 
     key = find_key(teacher, teacher.target, token)
     headers = {} if key == NO_KEY else {"Authorization": f"Bearer {key}"}
     url = teacher.target
     try:
-        with httpx.Client(headers=headers, timeout=PROBE_SECONDS, trust_env=not is_loopback(url)) as client:
+        with questioner(url, headers=headers, timeout=PROBE_SECONDS) as client:
             counts = []
             for messages in prompts:
                 if (count := _count(client, served, server_root(url), messages)) is None:
@@ -44,14 +47,13 @@ def count_tokens(
     return counts
 
 
-def _count(client: Any, served: Served, root: str, messages: Sequence[Message]) -> int | None:
-    chat = [{"role": message.role, "content": message.content} for message in messages]
+def _count(client: Any, served: Served, root: str, messages: Sequence[Mapping[str, str]]) -> int | None:
     if served.dialect == "tgi":
-        path, body, name = "/chat_tokenize", {"model": served.model, "messages": chat}, "tokenize_response"
+        path, body, name = "/chat_tokenize", {"model": served.model, "messages": messages}, "tokenize_response"
     elif served.dialect == "vllm":
-        path, body, name = "/tokenize", {"model": served.model, "messages": chat}, "tokens"
+        path, body, name = "/tokenize", {"model": served.model, "messages": messages}, "tokens"
     elif served.dialect == "llama.cpp":
-        path, body, name = "/tokenize", {"content": "\n".join(m.content for m in messages)}, "tokens"
+        path, body, name = "/tokenize", {"content": "\n".join(message["content"] for message in messages)}, "tokens"
     else:
         return None
     response = client.post(root + path, json=body)

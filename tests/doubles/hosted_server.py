@@ -114,6 +114,10 @@ class HostedServer:
         warming: How the endpoint's proxy answers before the endpoint does.
         replies: What to answer instead, once each, by `"METHOD host/path"`; a Fault alone is answered always.
         unreachable: Hosts that can't be connected to.
+
+    Attributes:
+        gates: Held until its event is set: what comes in at a `"METHOD host/path"`. It is answered then as if it came
+            only now.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class HostedServer:
         self.warming = deque(warming)
         self.replies = dict(replies or {})
         self.unreachable = set(unreachable)
+        self.gates: dict[str, threading.Event] = {}
         self.requests: list[Recorded] = []
         self.lock = threading.Lock()
         # As on Inference Endpoints, TGI's model is a mounted folder, whatever the repository.
@@ -174,6 +179,8 @@ class HostedServer:
 
     def answer(self, request: Recorded) -> Reply:
         """What a request is answered with."""
+        if (gate := self.gates.get(f"{request.method} {request.host}{request.path}")) is not None:
+            gate.wait(30)
         instead = self.replies.get(f"{request.method} {request.host}{request.path}")
         if isinstance(instead, Fault):
             return instead

@@ -54,7 +54,7 @@ def test_the_row_and_the_kind_of_teacher_are_not_in_the_key():
 
 
 def test_the_users_sampling_wins_over_the_methods():
-    merged = merge_sampling(Teacher("few-shot", temperature=0.0), Sampling(temperature=1.0, max_tokens=9, seed=4))
+    merged = merge_sampling(Teacher("local:m", temperature=0.0), Sampling(temperature=1.0, max_tokens=9, seed=4))
     assert merged == Sampling(temperature=0.0, max_tokens=9, seed=4)
 
 

@@ -408,7 +408,7 @@ def test_a_wrong_key_is_refused_with_one_line(tmp_path, monkeypatch):
 def test_the_saved_hugging_face_token_is_not_sent_to_a_server_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_canary0123456789")
     with TGIServer() as server:
-        ask(server.url, [draft(1)], tmp_path / "j", token="hf_another0123456789")
+        ask(server.url, [draft(1)], tmp_path / "j")
         assert len(server.chat_requests) == 1
         sent = [value for request in server.requests for value in request.headers.values()]
     assert not [value for value in sent if "0123456789" in value]

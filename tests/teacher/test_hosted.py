@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from itertools import islice
@@ -338,6 +339,57 @@ def test_pause_after_pauses_when_the_run_is_cancelled(hosted, tmp_path):
     with pytest.raises(TimeoutError):
         asyncio.run(run())
     assert actions(server) == ["resume", "pause"]
+
+
+def halted_while(server, held, teacher, folder):
+    """Halt and close a teacher while a step of its start is held up on the way; it is let go on during the close."""
+
+    async def run():
+        journal = Journal.open(folder / "j")
+        asker = await open_teacher(teacher, TASK, journal)
+        server.requests.clear()
+        gate = server.gates[held] = threading.Event()
+        asking = asyncio.ensure_future(asker.ask(draft(1)))
+        while not any(f"{r.method} {r.host}{r.path}" == held for r in list(server.requests)):
+            assert not asking.done()
+            await asyncio.sleep(0.02)
+        asker.halt()
+        with pytest.raises(Halted):
+            await asyncio.wait_for(asking, 10)
+        threading.Timer(0.3, gate.set).start()
+        await asker.close()
+        journal.close()
+
+    asyncio.run(run())  # it waits for the threads of the loop too: what they still do is done after it
+
+
+@pytest.mark.parametrize("pause_after", [True, False])
+def test_a_look_that_ends_after_the_halt_resumes_nothing(hosted, pause_after, tmp_path, caplog):
+    server = hosted(state="paused")
+    halted_while(server, f"GET {LOOK}", Teacher(MINE, pause_after=pause_after), tmp_path)
+    assert server.endpoint.state == "paused"
+    assert "resume" not in actions(server)
+    assert "cost" not in caplog.text
+
+
+def test_a_resuming_that_ends_after_the_halt_is_paused_again(hosted, tmp_path):
+    server = hosted(state="paused")
+    halted_while(server, f"POST {RESUME}", Teacher(MINE, pause_after=True), tmp_path)
+    assert (server.endpoint.state, actions(server)) == ("paused", ["resume", "pause"])
+
+
+def test_a_resuming_that_ends_after_the_halt_is_said_to_cost(hosted, tmp_path, caplog):
+    server = hosted(state="paused")
+    halted_while(server, f"POST {RESUME}", Teacher(MINE), tmp_path)
+    assert (server.endpoint.state, actions(server)) == ("pending", ["resume"])
+    assert "still runs, and costs money. Pause it: hf endpoints pause mine --namespace me" in caplog.text
+
+
+def test_a_resuming_whose_answer_is_lost_is_said_to_cost_perhaps(hosted, tmp_path, caplog):
+    hosted(state="paused", replies={f"POST {RESUME}": status(504)})
+    with pytest.raises(TeacherUnavailable, match="not ready within 0.2 s"):
+        ask(MINE, [draft(1)], tmp_path / "j", give_up_after=0.2)
+    assert "it may run, and cost money. Pause it: hf endpoints pause mine" in caplog.text
 
 
 @pytest.mark.parametrize("taken", [4, 1], ids=["to its end", "left early"])

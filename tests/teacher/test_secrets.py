@@ -176,6 +176,30 @@ def test_no_settings_hold_a_secret(monkeypatch, home, triage, bank_index):
     assert leaks(json.dumps(plan.task.to_dict())) == []
 
 
+# --- a token that is given
+
+
+def test_a_key_that_is_given_as_the_token_reaches_its_server_alone(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("HF_TOKEN", ENVIRONMENT_TOKEN)
+    caplog.set_level(logging.DEBUG)
+    with TGIServer() as other, TGIServer(api_key=KEY) as server:
+        server.routes["/info"] = redirect(302, other.url + "/info")
+        (answer,), asker = ask(server.url, [draft(1)], tmp_path / "j", token=KEY)
+        assert isinstance(answer, Completion)
+        assert authorizations(server) == {f"Bearer {KEY}"} and leaks(received(server)) == [KEY]
+        assert [request.path for request in other.requests] == ["/info"] and leaks(received(other)) == []
+    assert leaks(repr(asker)) == [] and leaks(caplog.text) == [] and leaking_files(tmp_path) == []
+
+
+def test_a_hugging_face_token_that_is_given_for_a_server_of_ones_own_is_refused_unsent(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with TGIServer() as server:
+        with pytest.raises(TeacherRefused, match="no address of Hugging Face's; it is not sent there") as caught:
+            ask(server.url, [draft(1)], tmp_path / "j", token=GIVEN_TOKEN)
+        assert server.requests == []
+    assert leaks(told_by(caught.value)) == [] and leaks(caplog.text) == [] and leaking_files(tmp_path) == []
+
+
 # --- servers that repeat what they were sent
 
 

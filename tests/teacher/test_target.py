@@ -71,5 +71,77 @@ def test_the_hugging_face_token_goes_to_hugging_face_hosts_only(url, goes, monke
     monkeypatch.setenv("HF_TOKEN", "hf_saved")
     assert takes_hf_token(url) is goes
     assert find_key(Teacher(url), url) == ("hf_saved" if goes else NO_KEY)
-    assert find_key(Teacher(url), url, "hf_given") == ("hf_given" if goes else NO_KEY)
-    assert find_key(Teacher(url), url, "api_given") == ("api_given" if goes else NO_KEY)
+    if goes:
+        assert find_key(Teacher(url), url, "hf_given") == "hf_given"
+    else:
+        with pytest.raises(TeacherRefused, match="not sent there.*--api-key-env") as caught:
+            find_key(Teacher(url), url, "hf_given")
+        assert "hf_" not in str(caught.value)
+    assert find_key(Teacher(url), url, "own-key") == "own-key"
+
+
+def test_a_variable_that_is_named_wins_over_the_token(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-mine")
+    teacher = Teacher("http://127.0.0.1:1", api_key_env="MY_KEY")
+    assert find_key(teacher, teacher.target, "hf_given") == find_key(teacher, teacher.target, "other") == "sk-mine"
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1", "https://router.huggingface.co/v1"])
+def test_a_token_that_no_header_can_hold_is_refused_unshown(url):
+    with pytest.raises(TeacherRefused, match=r"\(token=\) holds characters that no key has") as caught:
+        find_key(Teacher("http://127.0.0.1:1"), url, "canary\nX-More: 1")
+    assert "canary" not in str(caught.value)
+
+
+TARGETS = {
+    "endpoint": "http://127.0.0.1:1",
+    "provider": "org/model",
+    "hf-endpoint": "endpoint:me/mine",
+    "local": "local:org/model",
+    "few-shot": "few-shot",
+}
+SERVERS = {"endpoint", "provider", "hf-endpoint", "local"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kinds"),
+    [
+        ("model", "m", {"endpoint", "hf-endpoint", "few-shot"}),
+        ("api_key_env", "MY_KEY", {"endpoint", "provider", "hf-endpoint"}),
+        ("provider", "groq", {"provider"}),
+        ("bill_to", "org", {"provider"}),
+        ("pause_after", True, {"hf-endpoint"}),
+        ("temperature", 0.0, SERVERS),
+        ("max_tokens", 9, SERVERS),
+        ("max_concurrency", 9, SERVERS),
+        ("timeout", 9.0, SERVERS),
+        ("dialect", "none", SERVERS),
+        ("max_requests", 9, set(TARGETS)),
+        ("max_tokens_total", 9, set(TARGETS)),
+        ("price_per_million", (1.0, 1.0), set(TARGETS)),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_with_what_it_belongs_to(option, value, kinds):
+    for kind, target in TARGETS.items():
+        if kind in kinds:
+            assert getattr(Teacher(target, **{option: value}), option) == value
+        else:
+            with pytest.raises(TypeError, match=rf"Teacher\({option}=...\) does nothing for `{target}`") as caught:
+                Teacher(target, **{option: value})
+            assert f"--{option.replace('_', '-')}" in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_the_line_about_an_idle_option_tells_the_kinds_of_target():
+    with pytest.raises(TypeError, match="which is a URL: it belongs to a model id. Leave it out"):
+        Teacher("http://127.0.0.1:1", bill_to="org")
+
+
+def test_what_an_option_is_by_default_may_be_said_for_any_target():
+    for target in TARGETS.values():
+        assert Teacher(target, provider="auto", pause_after=False, model=None, timeout=120.0) == Teacher(target)
+
+
+def test_a_target_of_no_known_form_is_told_as_such_whatever_the_options():
+    with pytest.raises(TeacherRefused, match="is not known"):
+        _ = Teacher("127.0.0.1:8080", bill_to="org").kind

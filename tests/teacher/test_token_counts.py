@@ -1,12 +1,14 @@
 import pytest
 
-from rebase_hf.rows import Message
 from rebase_hf.teacher.dialects import probe
 from rebase_hf.teacher.target import Teacher
 from rebase_hf.teacher.token_counts import count_tokens
 from tests.doubles.tgi_server import TGIServer, status
 
-PROMPTS = [(Message("user", "x" * 40),), (Message("user", "y" * 10), Message("assistant", "z" * 30))]
+PROMPTS = [
+    [{"role": "user", "content": "x" * 40}],
+    [{"role": "user", "content": "y" * 10}, {"role": "assistant", "content": "z" * 30}],
+]
 
 
 @pytest.mark.parametrize("kind", ["tgi", "vllm", "llama.cpp"])
