@@ -92,6 +92,8 @@ class Repository:
     repo_type: str
     private: bool = False
     gated: bool | str = False
+    downloads: int = 0
+    disabled: bool = False
     commits: list[Commit] = field(default_factory=list)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -167,8 +169,8 @@ class Repository:
             "createdAt": DATE,
             "private": self.private,
             "gated": self.gated,
-            "disabled": False,
-            "downloads": 0,
+            "disabled": self.disabled,
+            "downloads": self.downloads,
             "likes": 0,
             "tags": list(_tags(card)),
             "pipeline_tag": card.get("pipeline_tag"),

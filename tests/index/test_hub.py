@@ -82,8 +82,8 @@ show(RowIndex.build(folder + "/index", sources, encoder=HashingEncoder(), max_ro
     assert (first["rows"], first["total_rows"]) == (9, 25)
     assert built["rows"][1] == [3, {"text": "A kind word, number 3", "label": "rude", "width_id": "1"}]
     assert (second["dataset"], second["config"], second["split"]) == ("org/letters", "default", "train")
-    assert (second["rows"], second["total_rows"]) == (10, None)  # it does not say how long it is: its first rows
-    assert built["rows"][9] == [0, {"letter": "Dear farmer number 0"}]
+    assert (second["rows"], second["total_rows"]) == (10, 30)  # it does not say how long it is, and is short: counted
+    assert built["rows"][10] == [3, {"letter": "Dear farmer number 3"}]
     assert {source: reason for source, (reason, _) in built["skipped"].items()} == {
         "org/closed": "gated",
         "org/mystery": "unknown_license",
