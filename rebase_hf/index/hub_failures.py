@@ -18,6 +18,7 @@ def why(error: Exception, repo_id: str = "", info: "DatasetInfo | None" = None) 
     Args:
         info: What the Hub told of the repo, where it did.
     """
+    from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -38,15 +39,16 @@ def why(error: Exception, repo_id: str = "", info: "DatasetInfo | None" = None) 
     reasons: tuple[tuple[Any, str], ...] = (
         (GatedRepoError, "gated"),
         ((RepositoryNotFoundError, RevisionNotFoundError, HFValidationError), "not_found"),
-        (DataFilesNotFoundError, "no_data_files"),
+        ((DataFilesNotFoundError, EmptyDatasetError), "no_data_files"),
         ((ConnectionError, LocalEntryNotFoundError, TimeoutError), "unreachable"),
     )
     transport = HfHubHTTPError.__bases__[0]
     for link in chain:
+        # Of `datasets`, for what .huggingface.yaml names; what a card names is checked before it is looked for.
+        if "Data files don't belong to" in str(link):
+            return SourceUnusable("outside_files", one_line(link))
         for kinds, reason in reasons:
-            if isinstance(link, kinds) and not _status(link):
-                return SourceUnusable(reason, one_line(link))
-            if isinstance(link, kinds) and reason in ("gated", "not_found"):
+            if isinstance(link, kinds):
                 return SourceUnusable(reason, one_line(link))
         if isinstance(link, transport):
             return _of_transport(link)

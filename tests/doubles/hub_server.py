@@ -148,7 +148,9 @@ class HubServer:
             }
         contents = {path: text.encode() if isinstance(text, str) else text for path, text in (files or {}).items()}
         with self.lock:
-            repo = self.repos.setdefault((repo_type, repo_id), Repository(repo_id, repo_type, private, gated, downloads))
+            repo = self.repos.setdefault(
+                (repo_type, repo_id), Repository(repo_id, repo_type, private, gated, downloads)
+            )
             kept = dict(repo.head.files) if repo.commits else {".gitattributes": Blob(GITATTRIBUTES, lfs=False)}
             kept |= {path: Blob(content, is_lfs(path, len(content))) for path, content in contents.items()}
             return repo.commit(kept, "Add files").sha

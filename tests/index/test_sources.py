@@ -225,7 +225,7 @@ def test_a_card_that_names_data_files_outside_of_its_folder_is_refused(tmp_path,
 
 
 def test_what_a_skipped_source_says_can_not_drive_a_terminal(tmp_path):
-    head = "configs:\n- {config_name: default, data_files: {\"a\\e[2Jb\": train.jsonl}}\n"
+    head = 'configs:\n- {config_name: default, data_files: {"a\\e[2Jb": train.jsonl}}\n'
     path = write_source(tmp_path / "rows", COMPLAINTS, head=head)
     found = opened(f"{path}:default:dusk\x1b]0;gone\x07")
     assert found.reason in ("not_found", "unreadable")
