@@ -1,9 +1,9 @@
 """A loopback Hub that the real clients read from and write to.
 
 The routes are those that huggingface_hub 2.4 and datasets 5.2 were seen to call: whoami, repos (create, delete,
-settings), listing, info, tree, paths-info, refs, tags, branches, commits, resolve with ranges, preupload, LFS, commit and
-validate-yaml. Every commit has a sha, and old revisions stay readable. Constants of huggingface_hub are read when it
-is imported, so what talks to it runs in a process of its own:
+settings), listing by pages, info, tree, paths-info, refs, tags, branches, commits, resolve with ranges, preupload,
+LFS, commit and validate-yaml. Every commit has a sha, and old revisions stay readable. Constants of huggingface_hub
+are read when it is imported, so what talks to it runs in a process of its own:
 
     with HubServer() as hub:
         sha = hub.add_repo("org/name", files={"README.md": b"...", "data/train.jsonl": b"..."})

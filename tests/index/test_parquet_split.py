@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,12 +13,16 @@ from hypothesis import strategies as st
 from rebase_hf.index.parquet_split import ParquetSplit, RowGroup
 
 
+def open_file(path: str) -> IO[bytes]:
+    return Path(path).open("rb")
+
+
 def split(sizes: list[int], max_bytes: int | None) -> ParquetSplit:
     groups, first = [], 0
     for number, rows in enumerate(sizes):
         groups.append(RowGroup(0, number, first, rows, rows * 10))
         first += rows
-    return ParquetSplit(("a",), ("text",), tuple(groups), max_bytes, lambda path: open(path, "rb"))  # noqa: SIM115
+    return ParquetSplit(("a",), ("text",), tuple(groups), max_bytes, open_file)
 
 
 def rows_of(planned: ParquetSplit, limit: int) -> list[int]:
@@ -52,7 +57,7 @@ def test_the_rows_read_are_those_of_the_table(tmp_path: Path, max_bytes):
     for number, (start, count) in enumerate([(0, 300), (300, 0), (300, 400)]):
         files.append(str(tmp_path / f"{number}.parquet"))
         pq.write_table(table.slice(start, count), files[-1], row_group_size=90, compression="none")
-    found = ParquetSplit.open(files, ["text", "meta", "a.b"], lambda path: Path(path).open("rb"), max_bytes)
+    found = ParquetSplit.open(files, ["text", "meta", "a.b"], open_file, max_bytes)
     assert found.total_rows == 700
     read = [item for batch in found.sampled(50) for item in batch]
     assert [row for row, _ in read] == rows_of(found, 50)

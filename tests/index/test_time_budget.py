@@ -14,13 +14,9 @@ def test_items_come_in_order_and_errors_as_they_were_raised():
         raise KeyError("broken")
 
     for budget in (TimeBudget(None), TimeBudget(30)):
-        taken = []
+        taken: list[int] = []
         with pytest.raises(KeyError, match="broken"):
-            taken.extend(number for number in budget.iterate(numbers))
-        taken.clear()
-        with pytest.raises(KeyError, match="broken"):
-            for number in budget.iterate(numbers):
-                taken.append(number)
+            taken.extend(budget.iterate(numbers))  # keeps what came before the error
         assert taken == [0, 1, 2, 3, 4]
         assert budget.call(lambda: "done") == "done"
 
@@ -32,10 +28,9 @@ def test_what_hangs_is_left_behind_and_said():
         yield 1
         hangs.wait()
 
-    taken = []
+    taken: list[int] = []
     with pytest.raises(SourceUnusable, match=r"took more than 0.3 seconds, and 1 batches") as caught:
-        for number in TimeBudget(0.3).iterate(numbers):
-            taken.append(number)
+        taken.extend(TimeBudget(0.3).iterate(numbers))
     hangs.set()
     assert (taken, caught.value.reason) == ([1], "time_budget")
 
