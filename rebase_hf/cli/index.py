@@ -158,10 +158,9 @@ def _show(index: "RowIndex") -> None:
     facts = index.info()
     licenses = ", ".join(f"{name} {rows}" for name, rows in facts["licenses"].items())
     size = f"{facts['bytes'] / 1e6:.1f} MB"
-    typer.echo(
-        f"{facts['path']}: {facts['rows']} rows of {len(index.sources)} sources, {facts['vectors']} vectors, {size}"
-    )
-    typer.echo(f"fingerprint {facts['fingerprint'][:16]}, encoder {facts['encoder']['name']}")
+    counts = f"{facts['rows']} rows of {len(index.sources)} sources, {facts['vectors']} vectors, {size}"
+    typer.echo(terminal_line(f"{facts['path']}: {counts}"))
+    typer.echo(terminal_line(f"fingerprint {facts['fingerprint'][:16]}, encoder {facts['encoder']['name']}"))
     typer.echo(terminal_line(f"rows by licence: {licenses}"))
     width = max(len(source.dataset) for source in index.sources)
     for source in index.sources:

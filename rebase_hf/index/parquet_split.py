@@ -3,13 +3,13 @@
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 READ_BATCH = 256
-# Up to this size the columns of a row group are fetched in as few requests as possible, and held; larger ones are
-# read through buffers, a column and a piece at a time.
+# Row groups are fetched together, in as few requests as possible, and held, up to this size; a larger one is read
+# through buffers, a column and a piece at a time.
 _FETCHED_AT_ONCE = 32_000_000
 _BUFFER = 4_000_000
 
@@ -25,6 +25,9 @@ class RowGroup:
     size: int
 
 
+Pick = tuple[RowGroup, range]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which rows are taken.
@@ -35,7 +38,7 @@ class Plan:
     """
 
     sampling: str
-    picks: tuple[tuple[RowGroup, range], ...]
+    picks: tuple[Pick, ...]
 
     @property
     def rows(self) -> int:
@@ -108,26 +111,46 @@ class ParquetSplit:
         for file, picks in itertools.groupby(self.plan(limit).picks, key=lambda pick: pick[0].file):
             with self.opener(self.files[file]) as handle:
                 footer = pyarrow.parquet.read_metadata(handle)
-                for group, offsets in picks:
-                    at_once = group.size <= _FETCHED_AT_ONCE
+                for run in _runs(picks):
+                    at_once = sum(group.size for group, _ in run) <= _FETCHED_AT_ONCE
                     parquet = pyarrow.parquet.ParquetFile(
                         handle, metadata=footer, pre_buffer=at_once, buffer_size=0 if at_once else _BUFFER
                     )
-                    yield from self._picked(parquet, group, offsets)
+                    yield from self._picked(parquet, run)
 
-    def _picked(self, parquet: Any, group: RowGroup, offsets: range) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-        start = 0
-        for batch in parquet.iter_batches(READ_BATCH, row_groups=[group.number], columns=list(self.columns)):
-            here = offsets[bisect_left(offsets, start) : bisect_left(offsets, start + batch.num_rows)]
-            if here:
-                records = batch.take([offset - start for offset in here]).to_pylist()
-                yield [(group.first_row + offset, record) for offset, record in zip(here, records, strict=True)]
+    def _picked(self, parquet: Any, run: Sequence[Pick]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+        places, rows, before = [], [], 0
+        for group, offsets in run:
+            places += [before + offset for offset in offsets]
+            rows += [group.first_row + offset for offset in offsets]
+            before += group.rows
+        start = taken = 0
+        numbers = [group.number for group, _ in run]
+        for batch in parquet.iter_batches(READ_BATCH, row_groups=numbers, columns=list(self.columns)):
+            end = bisect_left(places, start + batch.num_rows)
+            here = [place - start for place in places[taken:end]]
+            records = batch.take(here).to_pylist() if here else []
+            # Empty ones are yielded too: they let a reader that nobody waits for any more notice it.
+            yield list(zip(rows[taken:end], records, strict=True))
             start += batch.num_rows
-            if start > offsets[-1]:
+            taken = end
+            if taken == len(places):
                 return
 
 
-def _spread(groups: Sequence[RowGroup], limit: int) -> tuple[tuple[RowGroup, range], ...]:
+def _runs(picks: Iterable[Pick]) -> Iterator[list[Pick]]:
+    """Yield row groups that are read together: neighbours are fetched by one request, and a request is slow."""
+    run: list[Pick] = []
+    for pick in picks:
+        if run and sum(group.size for group, _ in run) + pick[0].size > _FETCHED_AT_ONCE:
+            yield run
+            run = []
+        run.append(pick)
+    if run:
+        yield run
+
+
+def _spread(groups: Sequence[RowGroup], limit: int) -> tuple[Pick, ...]:
     """Return each k-th row of row groups taken as one sequence; groups without such a row are left out."""
     total = sum(group.rows for group in groups)
     stride = max(1, math.ceil(total / limit))

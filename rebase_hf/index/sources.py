@@ -100,7 +100,7 @@ class Source:
         for table in tables(self.data):
             picks = list(range(-start % stride, table.num_rows, stride))[: limit - taken]
             # Empty batches are yielded too: they let a reader that nobody waits for any more notice it.
-            records = table.take(picks).to_pylist()
+            records = table.take(picks).to_pylist() if picks else []
             yield [(start + pick, record) for pick, record in zip(picks, records, strict=True)]
             start += table.num_rows
             taken += len(picks)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -42,7 +43,7 @@ class Blob:
     content: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -52,7 +53,7 @@ class Blob:
         version = "version https://git-lfs.github.com/spec/v1"
         return f"{version}\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
 
-    @property
+    @cached_property
     def oid(self) -> str:
         return git_oid(self.pointer if self.lfs else self.content)
 

@@ -178,6 +178,7 @@ def test_a_long_stream_is_sampled_from_its_beginning_and_says_so(hub, tmp_path):
     assert [row for row, _ in found["rows"]] == [*range(10), *range(10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_a_read_that_hangs_ends_with_the_time_budget_and_the_process_ends_well(hub, tmp_path, kind):
     content = LETTERS if kind == "jsonl" else parquet(100, 10)
@@ -252,6 +253,7 @@ def test_a_search_that_can_not_be_made_is_an_error(search, said):
         search.check()
 
 
+@pytest.mark.slow
 def test_the_command_line_searches_and_reads_a_list(hub, tmp_path):
     kind = "task_categories: [text-classification]\n"
     hostile = json.dumps({"letter": "Dear farmer \x1b]0;gone\x07 number \u202e9"}) + "\n"

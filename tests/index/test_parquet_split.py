@@ -49,6 +49,13 @@ def test_within_a_limit_of_bytes_rows_are_distinct_and_in_order_and_the_groups_f
         assert sum(group.size for group, _ in plan.picks) <= max_bytes
 
 
+def test_rows_may_lie_further_apart_than_a_batch(tmp_path: Path):
+    pq.write_table(pa.table({"text": [f"row {i}" for i in range(2000)]}), tmp_path / "rows.parquet")
+    found = ParquetSplit.open([str(tmp_path / "rows.parquet")], ["text"], open_file, None)
+    read = [item for batch in found.sampled(2) for item in batch]
+    assert read == [(0, {"text": "row 0"}), (1000, {"text": "row 1000"})]
+
+
 @pytest.mark.parametrize("max_bytes", [None, 20_000, 1])
 def test_the_rows_read_are_those_of_the_table(tmp_path: Path, max_bytes):
     rows = [{"text": f"row {i} " + "x" * 50, "meta": {"by": f"Ada {i}"}, "a.b": str(i), "n": i} for i in range(700)]
@@ -63,4 +70,5 @@ def test_the_rows_read_are_those_of_the_table(tmp_path: Path, max_bytes):
     assert [row for row, _ in read] == rows_of(found, 50)
     for row, record in read:
         assert record == {name: rows[row][name] for name in ("text", "meta", "a.b")}
+    assert [row for batch in found.sampled(1) for row, _ in batch] == [0]
     assert found.plan(50).sampling == {None: "even", 20_000: "row_groups", 1: "first_rows"}[max_bytes]

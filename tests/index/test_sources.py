@@ -97,7 +97,8 @@ def test_only_train_is_read_and_the_first_split_where_there_is_no_train(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("total", "limit", "rows"), [(10, 10, range(10)), (10, 4, (0, 3, 6, 9)), (1999, 1000, range(0, 1999, 2))]
+    ("total", "limit", "rows"),
+    [(10, 10, range(10)), (10, 4, (0, 3, 6, 9)), (1999, 3, (0, 667, 1334)), (1999, 1000, range(0, 1999, 2))],
 )
 def test_sampling_is_even_and_keeps_the_rows_places_in_the_source(tmp_path, total, limit, rows):
     path = write_source(tmp_path / "rows", [{"text": f"letter number {i}"} for i in range(total)])
