@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rebase_hf.register import register
 
 if TYPE_CHECKING:
-    from rebase_hf.index.hub_search import HubSearch
     from rebase_hf.index.row_index import RowIndex
     from rebase_hf.pipeline import generate
     from rebase_hf.publish.hub import push_dataset, push_student
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __version__ = version("rebase-hf")
 
 __all__ = [
-    "HubSearch",
     "RowIndex",
     "Task",
     "Teacher",
@@ -35,7 +33,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HubSearch": "rebase_hf.index.hub_search",
     "RowIndex": "rebase_hf.index.row_index",
     "Task": "rebase_hf.task",
     "Teacher": "rebase_hf.teacher.target",
