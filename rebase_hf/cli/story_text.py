@@ -30,6 +30,11 @@ def story_text(story: Mapping[str, Any]) -> str:
     return f"{shown}\n\n({escaped} characters that could drive a terminal stand escaped above; --json has them as is.)"
 
 
+def terminal_line(text: Any) -> str:
+    """Return an untrusted text as one line that can't drive a terminal; newlines and tabs are escaped too."""
+    return _DRIVING.sub(_escaped, _line(text))
+
+
 def _sections(story: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_title(story)}: {_ending(story['outcome'])}"
     if (source := story["source"]) is not None:

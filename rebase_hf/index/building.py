@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.home import rebase_home
@@ -19,18 +19,17 @@ from rebase_hf.index.encoders import Encoder, encoder_identity, language_warning
 from rebase_hf.index.generations import BuildSettings, check_target, is_current, put_in_place
 from rebase_hf.index.licenses import allowed_licenses
 from rebase_hf.index.manifest import VERSION
-from rebase_hf.index.sources import SkippedSource, Source, SourceUnusable, open_source
+from rebase_hf.index.opening import GivenSource, open_all
+from rebase_hf.index.source_records import SkippedSource, SourceUnusable, printable
+from rebase_hf.index.sources import Source
 from rebase_hf.index.stages import EMBEDDED_CHARS, Digest, Stage, finished_stage, write_stage
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
 
 def build_index(
     path: str | Path,
-    sources: "Sequence[str | Path | Dataset]",
+    sources: Sequence[GivenSource],
     *,
     encoder: Encoder,
     settings: BuildSettings,
@@ -57,7 +56,7 @@ def build_index(
 
 def _build(
     root: Path,
-    sources: "Sequence[str | Path | Dataset]",
+    sources: Sequence[GivenSource],
     encoder: Encoder,
     settings: BuildSettings,
     token: str | bool | None,
@@ -86,34 +85,36 @@ def _build(
 
 
 def _open_sources(
-    sources: "Sequence[str | Path | Dataset]", settings: BuildSettings, token: str | bool | None
+    sources: Sequence[GivenSource], settings: BuildSettings, token: str | bool | None
 ) -> tuple[list[Source], list[SkippedSource]]:
-    allowed = allowed_licenses(settings.licenses)
     opened: dict[str, Source] = {}
     skipped: list[SkippedSource] = []
-    for given in sources:
-        try:
-            source = open_source(given, licenses=allowed, max_source_rows=settings.max_source_rows, token=token)
-            if opened.setdefault(source.key(), source) is not source:
-                raise SourceUnusable("duplicate", "the same split is named twice")
-        except SourceUnusable as error:
-            skipped.append(_skip(given if isinstance(given, str | Path) else "datasets.Dataset", error))
+    allowed = allowed_licenses(settings.licenses)
+    with _bar("Opening sources", len(sources), " sources") as bar:
+        for source in open_all(sources, licenses=allowed, limits=settings.limits(), token=token):
+            bar.update(1)
+            if isinstance(source, SkippedSource):
+                skipped.append(_told(source))
+            elif opened.setdefault(source.key(), source) is not source:
+                skipped.append(_told(SkippedSource(source.address, "duplicate", "the same split is named twice")))
     return list(opened.values()), skipped
+
+
+def _bar(what: str, total: int, unit: str) -> Any:
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    return tqdm(total=total, desc=what, unit=unit, name="rebase_hf.index")  # type: ignore[no-untyped-call]
 
 
 def _write_stages(
     building: Path, opened: Sequence[Source], keys: Sequence[str], encoder: Encoder, settings: BuildSettings
 ) -> tuple[list[Stage], list[SkippedSource]]:
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
     stages: list[Stage] = []
     skipped: list[SkippedSource] = []
     known: set[Digest] = set()
     limit = settings.max_rows_per_source
     total = sum(source.sample_size(limit) for source in opened)
-    with tqdm(  # type: ignore[no-untyped-call]
-        total=total, desc="Indexing rows", unit=" rows", name="rebase_hf.index"
-    ) as bar:
+    with _bar("Indexing rows", total, " rows") as bar:
         for source, key in zip(opened, keys, strict=True):
             if (done := finished_stage(building / key, known)) is not None:
                 bar.update(done[0].source.rows)
@@ -123,7 +124,7 @@ def _write_stages(
                         building / key, source, encoder, known, max_rows=limit, on_row=lambda: bar.update(1)
                     )
                 except SourceUnusable as error:
-                    skipped.append(_skip(source.address, error))
+                    skipped.append(_told(SkippedSource(printable(source.address), error.reason, error.detail)))
                     continue
             stages.append(done[0])
             known.update(done[1])
@@ -136,9 +137,9 @@ def _lock_file(root: Path) -> Path:
     return locks / f"{_digest(str(root))[:24]}.lock"
 
 
-def _skip(source: str | Path, error: SourceUnusable) -> SkippedSource:
-    logger.warning("Source %s is left out (%s): %s.", source, error.reason, error.detail)
-    return SkippedSource(str(source), error.reason, error.detail)
+def _told(skip: SkippedSource) -> SkippedSource:
+    logger.warning("Source %s is left out (%s): %s.", skip.source, skip.reason, skip.detail)
+    return skip
 
 
 def _nothing_left(skipped: Sequence[SkippedSource]) -> RowIndexError:

@@ -32,6 +32,8 @@ _BINARY_FEATURES = frozenset(
     ]
 )
 
+_WORDY_TYPES = frozenset(["string", "large_string", "string_view", "dict", "null"])
+
 
 def row_cells(row: Mapping[str, Any], features: Mapping[str, Any] | None) -> dict[str, str]:
     """Return a row's text cells in column order; cells without text are left out.
@@ -62,6 +64,19 @@ def has_text(feature: Any) -> bool:
     if inner is not None:
         return has_text(inner)
     return "binary" not in str(getattr(feature, "dtype", ""))
+
+
+def has_words(feature: Any) -> bool:
+    """Return whether a feature can hold words: strings and class names, alone or within lists and structs."""
+    if not has_text(feature):
+        return False
+    if isinstance(feature, Mapping):
+        return any(has_words(inner) for inner in feature.values())
+    inner = _list_item(feature)
+    if inner is not None:
+        return has_words(inner)
+    # What is no plain value (Translation, Json, ...) may hold anything, and so may a column that begins with nulls.
+    return getattr(feature, "names", None) is not None or str(getattr(feature, "dtype", "string")) in _WORDY_TYPES
 
 
 def _flatten(path: str, value: Any, feature: Any) -> Iterator[tuple[str, str]]:

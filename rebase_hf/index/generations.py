@@ -21,7 +21,7 @@ from rebase_hf.index.manifest import (
     read_manifest,
 )
 from rebase_hf.index.merging import merge_stages
-from rebase_hf.index.sources import SkippedSource
+from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS, SkippedSource, SourceLimits
 from rebase_hf.index.stages import EMBEDDED_CHARS, Stage
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class BuildSettings:
         licenses: Allowed licence ids, or `any`.
         max_source_rows: Skip sources that are longer; None samples them.
         exact_below: Search looks at every vector below this many.
+        max_source_bytes: As in SourceLimits, and so are `max_source_seconds` and `min_text_columns`.
     """
 
     max_rows_per_source: int
@@ -44,13 +45,24 @@ class BuildSettings:
     max_source_rows: int | None
     exact_below: int
     seed: int
+    max_source_bytes: int | None = MAX_SOURCE_BYTES
+    max_source_seconds: float | None = MAX_SOURCE_SECONDS
+    min_text_columns: int = 1
 
     def check(self) -> None:
         """Raise RowIndexError for a number that no build can use."""
-        for name in ("max_rows_per_source", "max_source_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RowIndexError(f"`{name}` is {value}; expected 1 or more.")
+        if self.max_rows_per_source < 1:
+            raise RowIndexError(f"`max_rows_per_source` is {self.max_rows_per_source}; expected 1 or more.")
+        self.limits().check()
+
+    def limits(self) -> SourceLimits:
+        """Return what is taken and borne of one source."""
+        return SourceLimits(
+            max_source_rows=self.max_source_rows,
+            max_source_bytes=self.max_source_bytes,
+            max_source_seconds=self.max_source_seconds,
+            min_text_columns=self.min_text_columns,
+        )
 
 
 def check_target(root: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from rebase_hf.index.manifest import VERSION, Manifest
 from rebase_hf.index.sources import IndexedSource, SkippedSource
 
+_UNEVEN = {"row_groups": "over evenly spread row groups", "first_rows": "the first rows"}
+
 
 def describe(
     manifest: Manifest,
@@ -54,6 +56,8 @@ def index_card(info: Mapping[str, Any], repo_id: str) -> str:
         f"| {source['rows']} | `{(source['revision'] or '')[:12]}` |"
         for source in info["sources"]
     ]
+    uneven = Counter(source["sampling"] for source in info["sources"] if source["sampling"] != "even")
+    exceptions = "".join(f"; of {count} only {_UNEVEN[how]}" for how, count in sorted(uneven.items()))
     body = [
         f"# {repo_id.split('/')[-1]}",
         "",
@@ -72,7 +76,8 @@ def index_card(info: Mapping[str, Any], repo_id: str) -> str:
         "|---|---|---|---|---|---|",
         *rows,
         "",
-        f"At most {info['parameters']['max_rows_per_source']} rows a dataset, spread evenly over its split. "
+        f"At most {info['parameters']['max_rows_per_source']} rows a dataset, spread evenly over its split"
+        f"{exceptions}. "
         f"Fingerprint `{info['fingerprint']}`.",
         "",
     ]

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rebase_hf.index.durable import BLOCK
-from rebase_hf.index.source_cards import SourceCard, read_card, shorten
+from rebase_hf.index.source_cards import SourceCard, check_files_named, read_card, shorten
+from rebase_hf.index.source_records import SourceLimits, SourceUnusable, one_line
 from rebase_hf.index.sources import (
     FILE_KINDS,
     Source,
-    SourceUnusable,
     check_license,
     choose_split,
     count_rows,
     describe,
-    one_line,
     reading_errors,
     text_columns,
 )
@@ -51,7 +50,12 @@ def looks_like_a_path(address: str) -> bool:
 
 
 def open_path(
-    address: str, path: Path, config: str | None, split: str | None, licenses: Sequence[str] | None
+    address: str,
+    path: Path,
+    config: str | None,
+    split: str | None,
+    licenses: Sequence[str] | None,
+    limits: SourceLimits,
 ) -> Source:
     """Return a local folder or file as a source.
 
@@ -61,10 +65,12 @@ def open_path(
     path = path.resolve()
     card = _card_beside(path)
     license_name = check_license(card, licenses)
+    if path.is_dir():
+        check_files_named(card.data_files)
     try:
         splits = _load(path, config)
         split = choose_split(splits, split)
-        data = text_columns(splits[split])
+        data = text_columns(splits[split], limits.min_text_columns)
     except reading_errors() as error:
         raise SourceUnusable("unreadable", one_line(error)) from error
     name = path.name if path.is_dir() else path.stem
@@ -83,7 +89,7 @@ def open_path(
     )
 
 
-def open_dataset(dataset: "Dataset", licenses: Sequence[str] | None) -> Source:
+def open_dataset(dataset: "Dataset", licenses: Sequence[str] | None, limits: SourceLimits) -> Source:
     """Return a `datasets.Dataset` as a source; what its `info` says stands for a card.
 
     Raises:
@@ -97,7 +103,7 @@ def open_dataset(dataset: "Dataset", licenses: Sequence[str] | None) -> Source:
         url=info.homepage or None,
     )
     license_name = check_license(card, licenses)
-    data = text_columns(dataset)
+    data = text_columns(dataset, limits.min_text_columns)
     return Source(
         address=name,
         dataset=name,

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -16,19 +16,18 @@ from rebase_hf.index.cell_scores import best_cells, column_scores, nearest_rows
 from rebase_hf.index.durable import read_array
 from rebase_hf.index.encoders import Encoder, encode_texts, encoder_identity, load_encoder
 from rebase_hf.index.generations import BuildSettings
+from rebase_hf.index.hub_search import HubSearch
 from rebase_hf.index.index_info import describe
 from rebase_hf.index.junk import is_junk
 from rebase_hf.index.licenses import DEFAULT_LICENSES
 from rebase_hf.index.manifest import Manifest, check_files, read_manifest
+from rebase_hf.index.opening import GivenSource
 from rebase_hf.index.rows_store import RowsStore
 from rebase_hf.index.sharing import download_index, upload_index
-from rebase_hf.index.sources import SkippedSource
+from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS, SkippedSource
 from rebase_hf.index.stages import source_from_dict
 from rebase_hf.index.vectors import VectorStore
 from rebase_hf.rows import RetrievedRow, SourceRow
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +80,15 @@ class RowIndex:
     def build(
         cls,
         path: str | Path,
-        sources: "Sequence[str | Path | Dataset] | str | Path | Dataset",
+        sources: "Sequence[GivenSource] | GivenSource",
         *,
         encoder: str | Encoder | None = None,
         max_rows_per_source: int = 1000,
         licenses: Sequence[str] | str = DEFAULT_LICENSES,
         max_source_rows: int | None = None,
+        max_source_bytes: int | None = MAX_SOURCE_BYTES,
+        max_source_seconds: float | None = MAX_SOURCE_SECONDS,
+        min_text_columns: int = 1,
         exact_below: int = EXACT_BELOW,
         seed: int = 0,
         token: str | bool | None = None,
@@ -96,12 +98,16 @@ class RowIndex:
         Args:
             path: The index's own folder. What is built replaces what was there only when it is whole.
             sources: Hub ids `org/name[@revision][:CONFIG[:SPLIT]]`, local folders or files (`PATH[:CONFIG[:SPLIT]]`),
-                or `datasets.Dataset` objects. What exists on this machine is local.
+                `datasets.Dataset` objects, or a HubSearch. What exists on this machine is local.
             encoder: An Encoder, a sentence-transformers id or folder, or `static:` and a model2vec one; None for
                 all-MiniLM-L6-v2.
             max_rows_per_source: Rows taken of each source, spread evenly over it.
             licenses: Licence ids that are allowed, or `any`. A source of unknown licence is refused but for `any`.
             max_source_rows: Leave out sources that are longer; None samples them, however long.
+            max_source_bytes: Bytes fetched of one Hub source; what would be more is sampled by Parquet row groups, or
+                from its beginning (`sampling` of the source says so). None for any number.
+            max_source_seconds: Leave out Hub sources that have to be waited for longer in all; None waits for ever.
+            min_text_columns: Leave out sources with fewer columns that can hold text.
             exact_below: Search looks at every vector while there are fewer than this.
             token: For gated or private sources.
 
@@ -109,16 +115,21 @@ class RowIndex:
             RowIndexError: No source could be used, or the folder holds something else.
             MissingExtraError: The encoder's package is not installed.
         """
-        given = [sources] if isinstance(sources, str | Path) or hasattr(sources, "features") else list(sources)
+        given = (
+            [sources] if isinstance(sources, str | Path | HubSearch) or hasattr(sources, "features") else list(sources)
+        )
         settings = BuildSettings(
             max_rows_per_source=max_rows_per_source,
             licenses=licenses if isinstance(licenses, str) else tuple(licenses),
             max_source_rows=max_source_rows,
+            max_source_bytes=max_source_bytes,
+            max_source_seconds=max_source_seconds,
+            min_text_columns=min_text_columns,
             exact_below=exact_below,
             seed=seed,
         )
         loaded = load_encoder(encoder)
-        build_index(path, given, encoder=loaded, settings=settings, token=token)
+        build_index(path, list(given), encoder=loaded, settings=settings, token=token)
         return cls.open(path, encoder=loaded)
 
     @classmethod

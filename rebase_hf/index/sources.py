@@ -1,71 +1,29 @@
-"""Where rows come from: Hub datasets at a pinned revision, local folders and files, `datasets.Dataset` objects."""
+"""A source of rows that is found, pinned and ready to be read, and what is asked of every source."""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rebase_hf.errors import RowIndexError
-from rebase_hf.index.cells import has_text, row_cells
+from rebase_hf.index.cells import has_text, has_words, row_cells
+from rebase_hf.index.hub_failures import why
 from rebase_hf.index.licenses import license_refusal
+from rebase_hf.index.parquet_split import READ_BATCH, ParquetSplit
 from rebase_hf.index.source_cards import SourceCard, shorten
+from rebase_hf.index.source_records import IndexedSource, SkippedSource, SourceUnusable
+from rebase_hf.index.time_budget import TimeBudget
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-READ_BATCH = 256
+__all__ = ["IndexedSource", "SkippedSource", "Source", "SourceUnusable", "check_license", "choose_split", "describe"]
+
+T = TypeVar("T")
+
 FILE_KINDS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedSource:
-    """A source whose rows are in an index.
-
-    Attributes:
-        revision: The Hub commit; for local data a digest of its content.
-        rows: How many of its rows are in the index.
-        total_rows: How many rows the split has; None where a stream does not say, and its first rows were taken.
-        columns: Columns that hold text, flattened, in the order in which they were met.
-    """
-
-    dataset: str
-    config: str | None
-    split: str
-    revision: str | None
-    license: str | None
-    language: tuple[str, ...]
-    description: str
-    url: str | None
-    rows: int
-    total_rows: int | None
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedSource:
-    """A source that is not in an index.
-
-    Attributes:
-        reason: `license_not_allowed`, `unknown_license`, `gated`, `not_found`, `unreachable`, `no_text_columns`,
-            `unreadable`, `too_many_rows` or `duplicate`.
-        detail: What a person needs to understand it.
-    """
-
-    source: str
-    reason: str
-    detail: str
-
-
-class SourceUnusable(Exception):
-    """One source can't be used; the build goes on without it."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+NO_LIMIT = TimeBudget(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +33,9 @@ class Source:
     Attributes:
         data: The split, ready to be streamed.
         total_rows: How many rows it has, where that is known.
+        parquet: The split's files, where they are Parquet and need not be streamed.
+        first_rows: Take the beginning although the length is known: the rest would be too many bytes.
+        budget: How long reading may be waited for.
     """
 
     address: str
@@ -88,81 +49,63 @@ class Source:
     url: str | None
     total_rows: int | None
     data: "Dataset | IterableDataset" = field(repr=False)
+    parquet: ParquetSplit | None = field(repr=False, default=None)
+    first_rows: bool = False
+    budget: TimeBudget = field(repr=False, default=NO_LIMIT)
 
     def key(self, *parameters: Any) -> str:
         """Return a digest of what decides this source's part of an index."""
         about: tuple[Any, ...] = (self.dataset, self.config, self.split, self.revision, self.license, self.language)
-        about += (self.description, self.url, self.total_rows, repr(self.data.features), *parameters)
+        about += (self.description, self.url, self.total_rows, repr(self.data.features), self.first_rows)
+        about += (self.parquet.max_bytes if self.parquet is not None else None, *parameters)
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def sample_size(self, limit: int) -> int:
         """Return how many rows `sampled_rows` yields; at most so many where the length is unknown."""
-        return limit if self.total_rows is None else math.ceil(self.total_rows / self._stride(limit))
+        if self.parquet is not None:
+            return self.parquet.plan(limit).rows
+        if self.total_rows is None:
+            return limit
+        return min(limit, math.ceil(self.total_rows / self._stride(limit)))
+
+    def sampling(self, limit: int) -> str:
+        """Return how `sampled_rows` spreads the rows that it takes; see IndexedSource."""
+        if self.parquet is not None:
+            return self.parquet.plan(limit).sampling
+        return "first_rows" if self.total_rows is None or self.first_rows else "even"
 
     def _stride(self, limit: int) -> int:
-        return 1 if self.total_rows is None else max(1, math.ceil(self.total_rows / limit))
+        if self.total_rows is None or self.first_rows:
+            return 1
+        return max(1, math.ceil(self.total_rows / limit))
 
     def sampled_rows(self, limit: int) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield (row in the split, its text cells) for at most `limit` rows, spread evenly over the split.
 
         Row i is taken when i % k == 0 with k = ceil(rows / limit). ReBase's code has k = rows // limit and stops at
-        `limit`, which reads only the first half of a split of 1,999 rows. Where the length is unknown: the first rows.
+        `limit`, which reads only the first half of a split of 1,999 rows. `sampling` says where it is otherwise.
 
         Raises:
-            SourceUnusable: The data can't be read.
+            SourceUnusable: The data can't be read, or not in time.
         """
+        features = self.data.features
+        batches = self._streamed if self.parquet is None else self.parquet.sampled
+        for batch in self.budget.iterate(lambda: _readable(batches(limit))):
+            for row, record in batch:
+                yield row, row_cells(record, features)
+
+    def _streamed(self, limit: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         stride = self._stride(limit)
-        features, start, taken = self.data.features, 0, 0
-        for table in _tables(self.data):
+        start, taken = 0, 0
+        for table in tables(self.data):
             picks = list(range(-start % stride, table.num_rows, stride))[: limit - taken]
-            for pick, record in zip(picks, _records(table, picks), strict=True):
-                yield start + pick, row_cells(record, features)
+            # Empty batches are yielded too: they let a reader that nobody waits for any more notice it.
+            records = table.take(picks).to_pylist() if picks else []
+            yield [(start + pick, record) for pick, record in zip(picks, records, strict=True)]
             start += table.num_rows
             taken += len(picks)
             if taken >= limit:
                 return
-
-
-def open_source(
-    source: "str | Path | Dataset",
-    *,
-    licenses: Sequence[str] | None,
-    max_source_rows: int | None = None,
-    token: str | bool | None = None,
-) -> Source:
-    """Return a source, found, pinned, its licence checked, ready to be read.
-
-    Args:
-        source: A `datasets.Dataset`; a local folder or file (.jsonl, .json, .csv, .parquet); or a Hub dataset id,
-            `org/name` or `org/name@revision`. Folders and ids may go on with `:CONFIG` or `:CONFIG:SPLIT`. What exists
-            on this machine is local, as in `load_dataset`.
-        licenses: Allowed licence ids; None allows any.
-        max_source_rows: Refuse a source of more rows than this; None samples it, however long.
-
-    Raises:
-        SourceUnusable: It can't be used; carries the reason.
-        RowIndexError: It is no kind of source at all.
-    """
-    from datasets import Dataset
-
-    from rebase_hf.index import hub_sources, local_sources
-
-    if isinstance(source, Dataset):
-        opened = local_sources.open_dataset(source, licenses)
-    elif not isinstance(source, str | Path):
-        raise RowIndexError(
-            f"Source {source!r} is a {type(source).__name__}; expected a Hub dataset id, a local folder or file, "
-            "or a `datasets.Dataset`."
-        )
-    elif (local := local_sources.find(str(source))) is not None:
-        opened = local_sources.open_path(str(source), *local, licenses)
-    elif isinstance(source, Path) or local_sources.looks_like_a_path(source):
-        raise SourceUnusable("not_found", "there is no such folder or file")
-    else:
-        opened = hub_sources.open_id(source, licenses, token=token)
-    if max_source_rows is not None and (opened.total_rows or 0) > max_source_rows:
-        raise SourceUnusable("too_many_rows", f"it has {opened.total_rows} rows, more than {max_source_rows} allowed")
-    return opened
 
 
 def check_license(card: SourceCard, licenses: Sequence[str] | None) -> str | None:
@@ -197,23 +140,54 @@ def choose_split(splits: Any, asked: str | None) -> str:
     return asked
 
 
-def text_columns(data: "Dataset | IterableDataset") -> "Dataset | IterableDataset":
+def text_columns(data: "Dataset | IterableDataset", at_least: int) -> "Dataset | IterableDataset":
     """Return the data without its images, audio and bytes, so that these are not even read.
 
+    Args:
+        at_least: So many columns must be able to hold words: strings, class names, or what contains these. Where the
+            columns are not declared, those of the first rows are looked at.
+
     Raises:
-        SourceUnusable: Nothing is left.
+        SourceUnusable: There are too few.
     """
-    if data.features is None:
+    features = _features(data)
+    if features is None:
         return data
-    names = [name for name, feature in data.features.items() if has_text(feature)]
-    if not names:
-        raise SourceUnusable("no_text_columns", f"its columns are {', '.join(data.features) or 'none'}")
-    return data if len(names) == len(data.features) else data.select_columns(names)
+    names = [name for name, feature in features.items() if has_text(feature)]
+    shown = ", ".join(features) or "none"
+    if features and not names:
+        raise SourceUnusable("binary_only", f"its columns are {shown}: images, audio or bytes")
+    wordy = [name for name in names if has_words(features[name])]
+    if not wordy:
+        raise SourceUnusable("no_text_columns", f"its columns are {shown}")
+    if len(wordy) < at_least:
+        raise SourceUnusable(
+            "too_few_text_columns", f"{len(wordy)} can hold text ({', '.join(wordy)}), fewer than {at_least}"
+        )
+    return data if data.features is None or len(names) == len(features) else data.select_columns(names)
+
+
+def _features(data: "Dataset | IterableDataset") -> Mapping[str, Any] | None:
+    from datasets import Features
+
+    if data.features is not None:
+        return data.features  # type: ignore[no-any-return]
+    first = next(tables(data), None)
+    return None if first is None else Features.from_arrow_schema(first.schema)
 
 
 def count_rows(data: "Dataset | IterableDataset") -> int:
-    """Return how many rows a local split has; a stream is read through once (0.3 million rows a second and up)."""
-    return sum(table.num_rows for table in _tables(data))
+    """Return how many rows a split has by streaming through it (0.3 million rows a second and up from a disk).
+
+    Raises:
+        SourceUnusable: It can't be read.
+    """
+    return sum(counted for counted in _readable(table.num_rows for table in tables(data)))
+
+
+def tables(data: "Dataset | IterableDataset") -> Iterator[Any]:
+    """Yield the split as Arrow tables: no image is decoded, no class id replaced."""
+    yield from data.with_format("arrow").iter(batch_size=READ_BATCH)
 
 
 def reading_errors() -> tuple[type[Exception], ...]:
@@ -229,25 +203,9 @@ def reading_errors() -> tuple[type[Exception], ...]:
     return (*named, OverflowError, ImportError, pyarrow.ArrowException, yaml.YAMLError, DatasetsError, transport)
 
 
-def _tables(data: "Dataset | IterableDataset") -> Iterator[Any]:
-    """Yield the split as Arrow tables: no image is decoded, no class id replaced."""
+def _readable(items: Iterator[T]) -> Iterator[T]:
+    """Yield the items; what reading raises becomes SourceUnusable (a timestamp beyond the year 9999, for one)."""
     try:
-        yield from data.with_format("arrow").iter(batch_size=READ_BATCH)
+        yield from items
     except reading_errors() as error:
-        raise SourceUnusable("unreadable", one_line(error)) from error
-
-
-def _records(table: Any, picks: list[int]) -> list[dict[str, Any]]:
-    try:
-        records: list[dict[str, Any]] = table.take(picks).to_pylist()
-    except reading_errors() as error:  # a timestamp beyond the year 9999, for one
-        raise SourceUnusable("unreadable", one_line(error)) from error
-    return records
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error and its cause as one short line."""
-    text = f"{type(error).__name__}: {error}"
-    if error.__cause__ is not None and str(error.__cause__) not in text:
-        text += f" ({error.__cause__})"
-    return " ".join(text.split())[:400]
+        raise why(error) from error

@@ -187,6 +187,7 @@ def write_stage(
         rows=rows,
         total_rows=source.total_rows,
         columns=tuple(writer.columns),
+        sampling=source.sampling(max_rows),
     )
     write_bytes(part / DONE, json.dumps(asdict(about), ensure_ascii=False).encode())
     os.replace(part, folder)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -42,7 +43,7 @@ class Blob:
     content: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -52,7 +53,7 @@ class Blob:
         version = "version https://git-lfs.github.com/spec/v1"
         return f"{version}\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
 
-    @property
+    @cached_property
     def oid(self) -> str:
         return git_oid(self.pointer if self.lfs else self.content)
 
@@ -92,6 +93,8 @@ class Repository:
     repo_type: str
     private: bool = False
     gated: bool | str = False
+    downloads: int = 0
+    disabled: bool = False
     commits: list[Commit] = field(default_factory=list)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -167,8 +170,8 @@ class Repository:
             "createdAt": DATE,
             "private": self.private,
             "gated": self.gated,
-            "disabled": False,
-            "downloads": 0,
+            "disabled": self.disabled,
+            "downloads": self.downloads,
             "likes": 0,
             "tags": list(_tags(card)),
             "pipeline_tag": card.get("pipeline_tag"),

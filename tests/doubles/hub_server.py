@@ -1,9 +1,9 @@
 """A loopback Hub that the real clients read from and write to.
 
 The routes are those that huggingface_hub 2.4 and datasets 5.2 were seen to call: whoami, repos (create, delete,
-settings), info, tree, paths-info, refs, tags, branches, commits, resolve with ranges, preupload, LFS, commit and
-validate-yaml. Every commit has a sha, and old revisions stay readable. Constants of huggingface_hub are read when it
-is imported, so what talks to it runs in a process of its own:
+settings), listing by pages, info, tree, paths-info, refs, tags, branches, commits, resolve with ranges, preupload,
+LFS, commit and validate-yaml. Every commit has a sha, and old revisions stay readable. Constants of huggingface_hub
+are read when it is imported, so what talks to it runs in a process of its own:
 
     with HubServer() as hub:
         sha = hub.add_repo("org/name", files={"README.md": b"...", "data/train.jsonl": b"..."})
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import yaml
 
@@ -39,6 +39,7 @@ class Request:
     path: str
     token: str | None
     body: bytes
+    range: str | None = None
 
 
 @dataclass
@@ -74,6 +75,9 @@ class HubServer:
         repos: The repositories by (type, id).
         requests: Every request in the order of arrival.
         failures: Rules (method, part of the path, status, how often) that make requests fail before they do anything.
+        sent: Bytes of every answer's body by path, in order.
+        page: Datasets on one page of a listing.
+        stalled: Parts of paths whose answers stop after their first byte, until `release` is set.
     """
 
     token = "hf_testWrite"
@@ -85,6 +89,11 @@ class HubServer:
         self.failures: list[tuple[str, str, int, int]] = []
         self.writable = {"tester", "org"}
         self.uploads: dict[str, bytes] = {}
+        self.sent: list[tuple[str, int]] = []
+        self.page = 1000
+        self.stalled: list[str] = []
+        self.release = threading.Event()
+        self.failure_headers: dict[str, str] = {}
         self.lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
@@ -96,6 +105,7 @@ class HubServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -125,6 +135,7 @@ class HubServer:
         repo_type: str = "dataset",
         gated: bool | str = False,
         private: bool = False,
+        downloads: int = 0,
     ) -> str:
         """Put a repository there (or a further commit on it) and return the commit's sha.
 
@@ -137,7 +148,9 @@ class HubServer:
             }
         contents = {path: text.encode() if isinstance(text, str) else text for path, text in (files or {}).items()}
         with self.lock:
-            repo = self.repos.setdefault((repo_type, repo_id), Repository(repo_id, repo_type, private, gated))
+            repo = self.repos.setdefault(
+                (repo_type, repo_id), Repository(repo_id, repo_type, private, gated, downloads)
+            )
             kept = dict(repo.head.files) if repo.commits else {".gitattributes": Blob(GITATTRIBUTES, lfs=False)}
             kept |= {path: Blob(content, is_lfs(path, len(content))) for path, content in contents.items()}
             return repo.commit(kept, "Add files").sha
@@ -161,7 +174,9 @@ class HubServer:
             for i, (method, part, status, times) in enumerate(self.failures):
                 if method == request.method and part in request.path and times:
                     self.failures[i] = (method, part, status, times - 1)
-                    return Refusal(status, message="made to fail by the test").answer
+                    refused = Refusal(status, message="made to fail by the test").answer
+                    refused.headers |= self.failure_headers
+                    return refused
             for method, pattern, do in ROUTES:
                 if method == request.method and (match := re.fullmatch(pattern, url.path)):
                     try:
@@ -208,6 +223,33 @@ class HubServer:
         )
         repo.gated = asked.get("gated", repo.gated)
         return Answer.of({})
+
+    def bytes_sent(self, part: str) -> int:
+        """How many bytes of bodies went out for paths that hold `part`."""
+        return sum(size for path, size in self.sent if part in path)
+
+    def listing(self, request: Request, *_: Any) -> Answer:
+        """GET /api/datasets: all of the tags in `filter`, most downloads first, by pages with a Link to the next."""
+        url = urlsplit(request.path)
+        asked = parse_qs(url.query)
+        tags, expand = asked.get("filter", []), asked.get("expand", [])
+        found = []
+        for (kind, _), repo in self.repos.items():
+            about = repo.info(repo.head)
+            visible = not repo.private or request.token in (self.token, self.read_token)
+            if kind == "dataset" and visible and set(tags) <= set(about["tags"]):
+                kept = {"_id", "id", *expand} if expand else set(about) - {"siblings", "cardData", "sha"}
+                found.append({name: value for name, value in about.items() if name in kept})
+        if asked.get("sort") == ["downloads"]:
+            found.sort(key=lambda about: -self.repos["dataset", about["id"]].downloads)
+        start = int(asked.get("cursor", ["0"])[0])
+        size = min(self.page, int(asked.get("limit", [str(self.page)])[0]))
+        answer = Answer.of(found[start : start + size])
+        if start + size < len(found):
+            query = [(name, value) for name, values in asked.items() for value in values if name != "cursor"]
+            after = urlencode([*query, ("cursor", str(start + size))])
+            answer.headers["Link"] = f'<{self.url}{url.path}?{after}>; rel="next"'
+        return answer
 
     def info(self, request: Request, route: dict[str, str], query: dict[str, str]) -> Answer:
         repo = self._repo(request, route)
@@ -409,6 +451,7 @@ ROUTES: list[tuple[str, str, Do]] = [
     ("POST", r"/api/repos/create", HubServer.create),
     ("DELETE", r"/api/repos/delete", HubServer.delete),
     ("PUT", _API + r"/settings", HubServer.settings),
+    ("GET", r"/api/datasets", HubServer.listing),
     ("GET", _API, HubServer.info),
     ("GET", _API + r"/revision" + _REV, HubServer.info),
     ("GET", _API + r"/tree" + _REV + r"(?P<path>/.*)?", HubServer.tree),
@@ -438,7 +481,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip() or None
-        answer = self.hub.answer(Request(self.command, self.path, token, self._body()))
+        answer = self.hub.answer(Request(self.command, self.path, token, self._body(), self.headers.get("Range")))
         body, total = answer.body, len(answer.body)
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
         if asked and answer.status == 200 and "Accept-Ranges" in answer.headers:
@@ -454,8 +497,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        if any(part in self.path for part in self.hub.stalled):
+            self.wfile.write(body[:1])
+            self.hub.release.wait()
+            return
+        self.wfile.write(body)
+        with self.hub.lock:
+            self.hub.sent.append((self.path, len(body)))
 
     def _body(self) -> bytes:
         if "chunked" in (self.headers.get("Transfer-Encoding") or ""):

@@ -1,46 +1,12 @@
 """Hub sources and indexes on the Hub, through the real clients, against a loopback Hub."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from tests.doubles.hub_server import HubServer
-
-ROOT = Path(__file__).parents[2]
-HEAD = """
-import json, logging, sys
-from dataclasses import asdict
-from rebase_hf.errors import RowIndexError
-from rebase_hf.index.row_index import RowIndex
-from tests.index.hashing_encoder import HashingEncoder
-folder = sys.argv[1]
-def show(index):
-    rows = [[row.row, dict(row.cells)] for row in index.rows(range(len(index)))]
-    print(json.dumps({"sources": [asdict(s) for s in index.sources], "rows": rows, "path": str(index.path),
-                      "skipped": {s.source: [s.reason, s.detail] for s in index.skipped}, "print": index.fingerprint}))
-"""
-
-
-def run(hub: HubServer, folder: Path, code: str, **env: str) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + code, str(folder)],
-        cwd=ROOT,
-        env=hub.env(folder) | env | {"PYTHONPATH": ":".join([str(ROOT), *sys.path])},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def card(license: str | None, about: str, extra: str = "") -> str:
-    head = f"license: {license}\n" if license else ""
-    return f"---\n{head}language: en\n{extra}---\n# Title\n\n{about}\n"
+from tests.index.hub_process import card, run
 
 
 @pytest.fixture
@@ -82,8 +48,8 @@ show(RowIndex.build(folder + "/index", sources, encoder=HashingEncoder(), max_ro
     assert (first["rows"], first["total_rows"]) == (9, 25)
     assert built["rows"][1] == [3, {"text": "A kind word, number 3", "label": "rude", "width_id": "1"}]
     assert (second["dataset"], second["config"], second["split"]) == ("org/letters", "default", "train")
-    assert (second["rows"], second["total_rows"]) == (10, None)  # it does not say how long it is: its first rows
-    assert built["rows"][9] == [0, {"letter": "Dear farmer number 0"}]
+    assert (second["rows"], second["total_rows"]) == (10, 30)  # it does not say how long it is, and is short: counted
+    assert built["rows"][10] == [3, {"letter": "Dear farmer number 3"}]
     assert {source: reason for source, (reason, _) in built["skipped"].items()} == {
         "org/closed": "gated",
         "org/mystery": "unknown_license",

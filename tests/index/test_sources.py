@@ -6,16 +6,29 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.licenses import DEFAULT_LICENSES, allowed_licenses, license_refusal
-from rebase_hf.index.sources import SourceUnusable, open_source
+from rebase_hf.index.opening import open_all
+from rebase_hf.index.source_records import SkippedSource, SourceLimits
+from rebase_hf.index.sources import Source
 from tests.index.conftest import COMPLAINTS, write_source
 
 ANY = None
 
 
-def reason_of(source, **options) -> str:
-    with pytest.raises(SourceUnusable) as caught:
-        open_source(source, licenses=options.pop("licenses", ANY), **options)
-    return caught.value.reason
+def opened(source, licenses=ANY, **limits):
+    (only,) = open_all([source], licenses=licenses, limits=SourceLimits(**limits))
+    return only
+
+
+def open_source(source, licenses=ANY, **limits) -> Source:
+    found = opened(source, licenses, **limits)
+    assert isinstance(found, Source), found
+    return found
+
+
+def reason_of(source, licenses=ANY, **limits) -> str:
+    found = opened(source, licenses, **limits)
+    assert isinstance(found, SkippedSource), found
+    return found.reason
 
 
 def test_a_folder_is_read_with_what_its_card_says(tmp_path):
@@ -84,7 +97,8 @@ def test_only_train_is_read_and_the_first_split_where_there_is_no_train(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("total", "limit", "rows"), [(10, 10, range(10)), (10, 4, (0, 3, 6, 9)), (1999, 1000, range(0, 1999, 2))]
+    ("total", "limit", "rows"),
+    [(10, 10, range(10)), (10, 4, (0, 3, 6, 9)), (1999, 3, (0, 667, 1334)), (1999, 1000, range(0, 1999, 2))],
 )
 def test_sampling_is_even_and_keeps_the_rows_places_in_the_source(tmp_path, total, limit, rows):
     path = write_source(tmp_path / "rows", [{"text": f"letter number {i}"} for i in range(total)])
@@ -177,16 +191,47 @@ def test_unusable_sources_say_why(tmp_path):
     assert reason_of(broken) == "unreadable"
 
 
-def test_a_source_of_bytes_only_has_no_text_columns(tmp_path):
+def test_a_source_of_bytes_only_is_left_out(tmp_path):
     path = tmp_path / "bytes.parquet"
     Dataset.from_list([{"raw": b"\x00"}], features=Features({"raw": Value("binary")})).to_parquet(str(path))
-    assert reason_of(path) == "no_text_columns"
+    assert reason_of(path) == "binary_only"
 
 
 def test_data_that_breaks_off_is_unreadable(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"text": "whole"}) + '\n{"text": "brok')
     assert reason_of(path) == "unreadable"
+
+
+def test_sources_need_enough_columns_that_can_hold_words(tmp_path):
+    numbers = write_source(tmp_path / "numbers", [{"a": 1, "b": 2.5}])
+    assert reason_of(numbers) == "no_text_columns"
+    path = write_source(tmp_path / "rows", [{"text": "A parcel", "n": 1, "notes": [{"by": "Ada"}]}])
+    assert open_source(path, min_text_columns=2).total_rows == 1
+    found = opened(path, min_text_columns=3)
+    assert (found.reason, found.detail) == (
+        "too_few_text_columns",
+        "2 can hold text (text, notes), fewer than 3",
+    )
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["/etc/passwd", "../secret.jsonl", "https://example.org/x.jsonl", "zip://a::b.zip", "~/x.csv", "C:/x.csv"],
+)
+def test_a_card_that_names_data_files_outside_of_its_folder_is_refused(tmp_path, named):
+    (tmp_path / "secret.jsonl").write_text('{"text": "a secret"}\n')
+    head = f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: ['{named}']\n"
+    assert reason_of(write_source(tmp_path / "rows", COMPLAINTS, head=head)) == "outside_files"
+
+
+def test_what_a_skipped_source_says_can_not_drive_a_terminal(tmp_path):
+    head = 'configs:\n- {config_name: default, data_files: {"a\\e[2Jb": train.jsonl}}\n'
+    path = write_source(tmp_path / "rows", COMPLAINTS, head=head)
+    found = opened(f"{path}:default:dusk\x1b]0;gone\x07")
+    assert found.reason in ("not_found", "unreadable")
+    assert found.source.isprintable()
+    assert found.detail.isprintable()
 
 
 def test_what_is_no_source_at_all_is_an_error():
