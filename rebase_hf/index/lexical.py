@@ -107,6 +107,7 @@ class _Writer:
         self._work = folder / "work"
         self._open: tuple[Any, Any] | None = None
         self._parts: list[dict[str, Any]] = []
+        self._form: dict[str, Any] = {}
         self._sources: set[int] = set()
         self._last = -1
         self.rows = self.chars = 0
@@ -139,6 +140,7 @@ class _Writer:
         writer.commit()
         writer.wait_merging_threads()
         self._open, self.chars = None, 0
+        self._form = _form(self._work)
         written = json.loads((self._work / META).read_text())["segments"]
         for about in self._in_order([(uuid.UUID(one["segment_id"]).hex, one["max_doc"]) for one in written]):
             name = f"{len(self._parts):032x}"
@@ -150,7 +152,13 @@ class _Writer:
     def close(self) -> None:
         """End the last part and write what the index consists of."""
         self.end_part()
+        if not self._parts:
+            self._work.mkdir()
+            _new_index(self._work)
+            self._form = _form(self._work)
+            shutil.rmtree(self._work)
         meta = {"analyser": _ANALYSER, "parts": self._parts, "rows": self.rows, "sources": sorted(self._sources)}
+        meta["tantivy"] = self._form
         write_bytes(self._folder / META, (json.dumps(meta, indent=1) + "\n").encode())
 
     def _in_order(self, parts: list[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -159,7 +167,7 @@ class _Writer:
             return parts
         held = []
         for name, rows in parts:
-            searcher = _open([(self._work, name, rows)])[0]
+            searcher = _open([(self._work, name, rows)], self._form)[0]
             first, last = _keys(searcher, [(0, 0), (0, rows - 1)])
             held.append((first, last, (name, rows)))
         held.sort()
@@ -192,15 +200,17 @@ class LexicalIndex:
         parts: list[tuple[Path, str, int]] = []
         shifts: list[int] = []
         sources: set[int] = set()
+        form: dict[str, Any] = {}
         for folder, shift in zip(folders, first_keys or [0] * len(folders), strict=True):
             meta = _read_meta(folder)
             parts += [(folder, part["name"], part["rows"]) for part in meta["parts"]]
             shifts += [shift] * len(meta["parts"])
             sources.update(meta["sources"])
+            form = meta["tantivy"]
         self._shifts = np.array(shifts, dtype=np.int64)
         self._sources = frozenset(sources)
         self._analyser = _analyser()
-        self._searcher, self._schema = _open(parts)
+        self._searcher, self._schema = _open(parts, form)
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -310,7 +320,13 @@ def _new_index(folder: Path) -> Any:
     return index
 
 
-def _open(parts: Sequence[tuple[Path, str, int]]) -> tuple[Any, Any]:
+def _form(folder: Path) -> dict[str, Any]:
+    """Return what a tantivy index of ours says of itself: settings and schema."""
+    meta = json.loads((folder / META).read_text())
+    return {name: meta[name] for name in ("index_settings", "schema")}
+
+
+def _open(parts: Sequence[tuple[Path, str, int]], form: dict[str, Any]) -> tuple[Any, Any]:
     """Return a tantivy searcher over parts of any folders, in this order, and its schema.
 
     tantivy wants to write a lock beside what it reads, so it is given a passing folder of links with a meta.json over
@@ -320,8 +336,7 @@ def _open(parts: Sequence[tuple[Path, str, int]]) -> tuple[Any, Any]:
 
     with tempfile.TemporaryDirectory(prefix="rebase_hf-lexical-") as passing:
         view = Path(passing)
-        schema = _new_index(view).schema
-        meta = json.loads((view / META).read_text())
+        meta = {**form, "segments": [], "opstamp": 0}
         for number, (folder, name, rows) in enumerate(parts):
             shown = uuid.UUID(int=number)
             for suffix in SUFFIXES:
@@ -331,7 +346,7 @@ def _open(parts: Sequence[tuple[Path, str, int]]) -> tuple[Any, Any]:
         try:
             index = Index.open(str(view))
             index.config_reader("manual")
-            return index.searcher(), schema
+            return index.searcher(), index.schema
         except (ValueError, OSError) as error:
             held = ", ".join(sorted({str(folder) for folder, _, _ in parts}))
             raise RowIndexError(f"The lexical index {held} can't be opened: {error}. Build it again.") from error
