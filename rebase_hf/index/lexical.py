@@ -40,7 +40,6 @@ SUFFIXES = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 # threads of its own, and what comes of that differs from build to build.
 PART_CHARS = 128_000_000
 WRITER_BYTES = 512_000_000
-MERGED_FROM = 8
 # A query's further words would cost time and change nothing: what it is about is said by then.
 MAX_QUERY_WORDS = 256
 MAX_QUERY_CHARS = 20_000
@@ -365,6 +364,10 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise RowIndexError(f"{folder} is no lexical index: {error}. Build it again.") from error
-    if not isinstance(meta, dict) or meta.get("analyser") != _ANALYSER:
+    if (
+        not isinstance(meta, dict)
+        or meta.get("analyser") != _ANALYSER
+        or not {"parts", "sources", "tantivy"} <= set(meta)
+    ):
         raise RowIndexError(f"{path} is of another version of the lexical index; this release reads {_ANALYSER}.")
     return meta
