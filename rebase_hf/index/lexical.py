@@ -38,8 +38,8 @@ META = "meta.json"
 SUFFIXES = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 # A part is as long as its postings surely fit the writer's memory in fewer than 8 turns: tantivy merges from 8 on, in
 # threads of its own, and what comes of that differs from build to build.
-PART_CHARS = 128_000_000
-WRITER_BYTES = 512_000_000
+PART_CHARS = 400_000_000
+WRITER_BYTES = 800_000_000
 # A query's further words would cost time and change nothing: what it is about is said by then.
 MAX_QUERY_WORDS = 256
 MAX_QUERY_CHARS = 20_000
@@ -240,7 +240,7 @@ class LexicalIndex:
         query = self._query(text, allowed)
         if query is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        limit = k + 8
+        limit = k + 1
         while True:
             hits = self._searcher.search(query, limit, count=False).hits
             scores = np.array([score for score, _ in hits], dtype=np.float32)
