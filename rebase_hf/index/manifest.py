@@ -13,7 +13,7 @@ from rebase_hf.index import rows_store, vectors
 from rebase_hf.index.durable import sha256_file, write_bytes
 
 FORMAT = "rebase_hf.index"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 SOURCES = "sources.json"
 DESCRIPTIONS = "description_vectors.npy"  # float32 (sources, dimension)

@@ -22,12 +22,12 @@ def merge_stages(
 ) -> tuple[dict[str, int], float]:
     """Write an index's files into an empty folder; return the counts and the scale of the int8 vectors.
 
-    Only the texts' digests, the cells' numbers and the offsets are held in memory; texts and vectors are copied.
+    Only the texts' digests, the cells' numbers and the offsets are held in memory; texts and vectors stream through.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     cell_vectors, order = _number_vectors(finished)
-    _merge_rows(finished, folder)
+    _merge_rows(finished, folder, seed)
     _merge_cells(finished, cell_vectors, len(order), folder)
     _merge_vectors(finished, order, dimension, folder)
     held: Array = np.load(folder / vectors.VECTORS, mmap_mode="r", allow_pickle=False)
@@ -73,17 +73,8 @@ def _number_vectors(finished: Sequence[Stage]) -> tuple[Array, Array]:
     return np.concatenate(cells), np.concatenate(order)
 
 
-def _merge_rows(finished: Sequence[Stage], folder: Path) -> None:
-    offsets, position = [np.zeros(1, np.uint64)], 0
-    with (folder / rows_store.BLOB).open("wb") as blob:
-        for stage in finished:
-            with (stage.folder / rows_store.BLOB).open("rb") as part:
-                shutil.copyfileobj(part, blob)
-            own = np.asarray(stage.array(rows_store.OFFSETS))
-            offsets.append(own[1:] + np.uint64(position))
-            position += int(own[-1])
-    sync_file(folder / rows_store.BLOB)
-    write_array(folder / rows_store.OFFSETS, np.concatenate(offsets))
+def _merge_rows(finished: Sequence[Stage], folder: Path, seed: int) -> None:
+    rows_store.compress_rows([stage.folder for stage in finished], folder, seed=seed)
     numbers = [stage.array(rows_store.NUMBERS) for stage in finished]
     write_array(folder / rows_store.NUMBERS, np.concatenate(numbers))
     sources = np.repeat(np.arange(len(finished), dtype=np.int32), [stage.source.rows for stage in finished])

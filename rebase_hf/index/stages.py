@@ -93,8 +93,13 @@ class StageWriter:
         self.columns: dict[str, int] = {}
 
     def append(self, row: int, cells: dict[str, str]) -> None:
-        """Take one row."""
-        self._blob.append(list(cells.values()))
+        """Take one row.
+
+        Raises:
+            SourceUnusable: It is longer than an index holds.
+        """
+        if self._blob.append(list(cells.values())) > rows_store.MAX_ROW_BYTES:
+            raise SourceUnusable("row_too_large", f"row {row} takes over {rows_store.MAX_ROW_BYTES:,} bytes")
         self._numbers.append(row)
         for name, text in cells.items():
             self._cell_columns.append(self.columns.setdefault(name, len(self.columns)))
