@@ -119,7 +119,7 @@ class Session:
 
 
 def _session(graph: bytes) -> Any:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     # One thread a run: batches run side by side, and sums are made in one order.
