@@ -30,7 +30,8 @@ def encode_with(model: Any, texts: list[str], dimension: int) -> Vectors:
         )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
     model.eval()
-    lengths = features["attention_mask"].sum(1).numpy()
+    lengths = padded_lengths(features["attention_mask"].sum(1).numpy(), model.max_seq_length)
+    features = _widened(features, int(lengths.max()), model.tokenizer.pad_token_id or 0)
 
     def forward(batch: Positions) -> Vectors:
         length, rows = int(lengths[batch[0]]), torch.from_numpy(batch)
@@ -47,6 +48,29 @@ def encode_with(model: Any, texts: list[str], dimension: int) -> Vectors:
     with _one_thread_each() as workers:
         run_batches(length_batches(lengths), forward, out, workers)
     return out
+
+
+def padded_lengths(lengths: Positions, longest: int | None) -> Positions:
+    """Return the lengths to which texts are padded: each decided by its own, so that it is the same in any company.
+
+    A call of the model takes some 10 ms whatever it holds: 500 texts make 81 batches of one length, and 32 of these
+    with 4 % more tokens.
+    """
+    if longest is None:
+        return lengths
+    step = np.select([lengths <= 16, lengths <= 32, lengths <= 64], [2, 4, 8], 16)
+    padded: Positions = np.maximum(lengths, np.minimum(-(-lengths // step) * step, longest))
+    return padded
+
+
+def _widened(features: Mapping[str, Any], width: int, pad: int) -> dict[str, Any]:
+    import torch
+
+    def widen(name: str, value: torch.Tensor) -> torch.Tensor:
+        missing = max(0, width - value.shape[1])
+        return torch.nn.functional.pad(value, (0, missing), value=pad if name == "input_ids" else 0)
+
+    return {n: widen(n, value) if isinstance(value, torch.Tensor) else value for n, value in features.items()}
 
 
 @contextmanager
