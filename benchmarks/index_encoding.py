@@ -1,10 +1,11 @@
 """Encoding texts of mixed lengths, and one query: ours beside `SentenceTransformer.encode` with its defaults.
 
 90 % short texts (messages, as they stand in cells) and 10 % long ones, all distinct, so that nothing is gained by
-encoding a repeated text once. Seconds are of CPU, latency too (ratios of interleaved rounds, as other work may run on
-the machine; on a busy one PyTorch's threads spin, so `--threads 1` is the cautious ratio; wall times stand beside). With REBASE_KIT=<folder of the public kit> the texts are banking77's and its nDCG@10 is
-measured (gold rows retrieved by evaluation rows, a row of the same label being relevant); else the texts are those of
-examples/bank and quality is not measured.
+encoding a repeated text once. Seconds are of CPU, latency too: ratios of interleaved rounds, as other work may run on
+the machine. On a busy one PyTorch's threads spin, so `--threads 1` gives the cautious ratio; wall times stand beside.
+With REBASE_KIT=<folder of the public kit> the texts are banking77's and its nDCG@10 is measured (gold rows retrieved
+by evaluation rows, a row of the same label being relevant); else the texts are those of examples/bank and quality is
+not measured.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """How many texts are encoded: each distinct one once, in batches of equal length, several batches at a time.
 
-Batches hold texts of one length in tokens (or of one padded length, decided by each text's own), so a text's vector does not depend on the texts that
-it stands with: matrix products give a row the same bits whatever the number of rows, on one thread and from 16 rows
-on (measured with MKL 2024.2, AVX-512; with two threads, or 8 rows, they do not).
+Batches hold texts of one length in tokens, or of one padded length that each text's own decides, so a text's vector
+does not depend on the texts that it stands with: matrix products give a row the same bits whatever the number of rows,
+on one thread and from 16 rows on (measured with MKL 2024.2, AVX-512; with two threads, or 8 rows, they do not).
 """
 
 import os
