@@ -11,14 +11,14 @@ import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model, model_fingerprint
 from rebase_hf.errors import RowIndexError, require
+from rebase_hf.index.text_batches import Vectors, encode_distinct
 
 MULTILINGUAL_MODEL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 STATIC_PREFIX = "static:"
+ONNX_PREFIX = "onnx-int8:"
 # What is fetched of a model: no weights in other runtimes' formats, and nothing that would have to be unpickled.
 MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "README.md"]
 PROBES = ("A customer asks where the parcel is.", "Der Zug fährt um acht Uhr.", "f(x) = 2x + 1", "no")
-
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @runtime_checkable
@@ -80,11 +80,13 @@ class SentenceTransformerEncoder:
             )
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors; texts beyond the model's length are cut by its tokenizer."""
-        vectors = self._model.encode(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
+        """Return unit vectors, each distinct text encoded once; texts beyond the model's length are cut.
+
+        A text's vector is the same, bit for bit, whatever texts stand with it, on a CPU and for the usual modules.
+        """
+        from rebase_hf.index.torch_batches import encode_with
+
+        return encode_distinct(texts, lambda some: encode_with(self._model, some, self.dimension), self.dimension)
 
 
 def load_encoder(spec: str | Encoder | None = None) -> Encoder:
@@ -92,7 +94,8 @@ def load_encoder(spec: str | Encoder | None = None) -> Encoder:
 
     Args:
         spec: An object with `name`, `dimension` and `encode`; a sentence-transformers model id or folder;
-            `static:` and a model2vec id or folder; None for all-MiniLM-L6-v2.
+            `static:` and a model2vec id or folder; `onnx-int8:` and the id or folder of a BERT-like
+            sentence-transformers model, to run it with int8 weights by ONNX Runtime; None for all-MiniLM-L6-v2.
 
     Raises:
         RowIndexError: There is no such model here or on the Hub, or the object is no encoder.
@@ -103,6 +106,10 @@ def load_encoder(spec: str | Encoder | None = None) -> Encoder:
             from rebase_hf.index.static_encoder import StaticEncoder
 
             return StaticEncoder(spec)
+        if spec is not None and spec.startswith(ONNX_PREFIX):
+            from rebase_hf.index.onnx_encoder import OnnxEncoder
+
+            return OnnxEncoder(spec)
         return SentenceTransformerEncoder(spec)
     missing = [name for name in ("name", "dimension", "encode") if not hasattr(spec, name)]
     if missing:

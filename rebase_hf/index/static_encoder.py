@@ -8,7 +8,8 @@ import numpy as np
 
 from rebase_hf.embedding_model import model_fingerprint
 from rebase_hf.errors import RowIndexError, require
-from rebase_hf.index.encoders import STATIC_PREFIX, Vectors, card_languages, digest_of, model_folder
+from rebase_hf.index.encoders import STATIC_PREFIX, card_languages, digest_of, model_folder
+from rebase_hf.index.text_batches import Vectors, encode_distinct
 
 
 class StaticEncoder:
@@ -49,9 +50,12 @@ class StaticEncoder:
         return card_languages(self.folder)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors; a text without a known token gets the same even vector as any other such text."""
+        """Return unit vectors, each distinct text encoded once; one even vector for texts without a known token."""
+        return encode_distinct(texts, self._encode, self.dimension)
+
+    def _encode(self, texts: list[str]) -> Vectors:
         vectors = np.full((len(texts), self.dimension), self.dimension**-0.5, dtype=np.float32)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
             ids = np.array([token for token in encoding.ids if token not in self._unknown], dtype=np.int64)
             rows = ids if self._mapping is None else self._mapping[ids]
             weights = np.ones(len(ids)) if self._weights is None else self._weights[ids]

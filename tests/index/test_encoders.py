@@ -16,6 +16,7 @@ from rebase_hf.index.encoders import (
     load_encoder,
 )
 from rebase_hf.index.row_index import RowIndex
+from tests.doubles.tiny_models import TEXTS, make_sentence_encoder
 from tests.index.hashing_encoder import HashingEncoder
 
 WORDS = ["[UNK]", "red", "green", "apple"]
@@ -111,3 +112,77 @@ def test_the_default_encoder_finds_what_means_the_same(sources, tmp_path):
     assert not covers_language(index.encoder, "de")
     with pytest.raises(RowIndexError, match=r"all-MiniLM-L6-v2` \(384 dimensions.*`hashing` \(48"):
         RowIndex.open(index.path, encoder=HashingEncoder())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_sentence_encoder(tmp_path_factory.mktemp("models"))
+
+
+MIXED = [text for texts in TEXTS.values() for text in texts] + ["", "no", "my parcel has not arrived " * 30, "no"]
+
+
+def own_encode(folder):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(folder, device="cpu").encode(MIXED, normalize_embeddings=True)
+
+
+def saved(folder, *modules, **options):
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(modules=list(modules), device="cpu", **options).save(str(folder), create_model_card=False)
+    return str(folder)
+
+
+def test_vectors_are_those_of_the_models_own_encode(model):
+    vectors = load_encoder(model).encode(MIXED)
+    np.testing.assert_allclose(vectors, own_encode(model), atol=1e-6)
+    assert vectors.dtype == np.float32
+
+
+def test_a_text_has_the_same_bits_whatever_stands_with_it(model):
+    encoder = load_encoder(model)
+    together = encoder.encode(MIXED)
+    for alone, text in zip(together, MIXED, strict=True):
+        assert np.array_equal(encoder.encode([text])[0], alone)
+    assert np.array_equal(encoder.encode(MIXED[::-1])[::-1], together)
+    assert np.array_equal(encoder.encode(MIXED * 3), np.concatenate([together] * 3))
+
+
+def test_the_number_of_threads_changes_no_bit_and_is_left_as_it_was(model):
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = load_encoder(model).encode(MIXED)
+        torch.set_num_threads(3)
+        assert np.array_equal(load_encoder(model).encode(MIXED), one)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_models_default_prompt_and_dense_layer_count(model, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Dense
+
+    first, pooling, *_ = SentenceTransformer(model, device="cpu")
+    folder = saved(
+        tmp_path / "dense", first, pooling, Dense(32, 8), prompts={"query": "find: "}, default_prompt_name="query"
+    )
+    encoder = load_encoder(folder)
+    assert encoder.dimension == 8
+    np.testing.assert_allclose(encoder.encode(MIXED), own_encode(folder), atol=1e-6)
+    assert not np.allclose(encoder.encode(["parcel"]), encoder.encode(["find: parcel"]))
+
+
+def test_a_model_of_another_kind_is_left_to_its_own_encode(tmp_path):
+    from sentence_transformers.models import BoW
+
+    folder = saved(tmp_path / "words", BoW(vocab=["parcel", "order", "my", "no"]))
+    vectors = load_encoder(folder).encode(["my parcel", "no", "my parcel"])
+    np.testing.assert_allclose(
+        vectors, [[0.5**0.5, 0, 0.5**0.5, 0], [0, 0, 0, 1], [0.5**0.5, 0, 0.5**0.5, 0]], atol=1e-6
+    )
