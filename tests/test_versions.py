@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NEEDED = ["jinja2", "pyyaml", "rensa", "typer", "usearch", "pytest", "pytest-timeout", "outlines_core", "hypothesis"]
-NEEDED += ["aiohttp", "filelock>=4.2", "trustme"]
+NEEDED += ["aiohttp", "filelock>=4.2", "trustme", "zstandard"]
 # The tests that meet `datasets` and `huggingface_hub`; the data loader's needs torch and stays out.
 TESTS = ["tests/test_builder.py", "tests/test_register.py", "tests/test_pipeline.py", "tests/teacher/test_endpoint.py"]
 TESTS += ["tests/teacher/test_faults.py", "tests/teacher/test_hosted.py", "tests/teacher/test_proxies.py"]
