@@ -22,11 +22,9 @@ class Queries:
 
     def __init__(self, queries: Array) -> None:
         """Pack queries, float32 (m, dimension)."""
-        given = np.ascontiguousarray(queries, dtype=np.float32)
-        coarse = given.astype(np.float16)
-        fine = ((given - coarse.astype(np.float32)) * _FINER).astype(np.float16)
-        self._count = len(given)
-        self._packed = numkong.dots_pack(np.concatenate([coarse, fine])) if len(given) else None
+        parts = _parts(queries)
+        self._count = len(queries)
+        self._packed = numkong.dots_pack(parts.swapaxes(0, 1).reshape(-1, parts.shape[2])) if len(parts) else None
 
     def __len__(self) -> int:
         return self._count
@@ -38,3 +36,31 @@ class Queries:
         both = np.asarray(numkong.dots_packed(np.ascontiguousarray(rows), self._packed))
         products: Array = both[:, : self._count] + both[:, self._count :] / _FINER
         return products
+
+
+def dots_of_each(vectors: Array, ids: Array, queries: Array) -> Array:
+    """Return each query's dot products with vectors of its own.
+
+    Args:
+        vectors: float16 (n, dimension), memory-mapped or not.
+        ids: int64 (m, c).
+        queries: float32 (m, dimension).
+
+    Returns:
+        float32 (m, c).
+    """
+    plain = np.asarray(vectors)  # a memory map's own indexing makes a map of each result
+    both = np.empty((*ids.shape, 2), np.float32)
+    for own, rows, parts in zip(both, ids, _parts(queries), strict=True):
+        own[:] = numkong.dots_packed(plain[rows], numkong.dots_pack(parts))
+    products: Array = both[..., 0] + both[..., 1] / _FINER
+    return products
+
+
+def _parts(queries: Array) -> Array:
+    """Return what float16 holds of queries and, enlarged, what it leaves out: (m, 2, dimension)."""
+    given = np.asarray(queries, dtype=np.float32)
+    parts = np.empty((len(given), 2, given.shape[1]), np.float16)
+    parts[:, 0] = given
+    parts[:, 1] = (given - parts[:, 0].astype(np.float32)) * _FINER
+    return parts

@@ -4,8 +4,8 @@ A parallel build can leave vectors out of every other's neighbours (usearch issu
 tell, at 46 % of the build's time; walking the links in the saved file tells for certain, at 1 %.
 
 The layout is that of usearch 2 (`index_dense.hpp`, `index.hpp`), little-endian: the matrix of vectors behind two
-uint32 of its shape; a head of 64 bytes; five uint64 (size, connectivity, connectivity of level 0, highest level, entry); an
-int16 level of each node; then the nodes: key, level, and for each level how many neighbours it has and their places.
+uint32 of its shape; a head of 64 bytes; five uint64 (size, connectivity, connectivity of level 0, highest level, entry);
+an int16 level of each node; then the nodes: key, level, and for each level how many neighbours it has and their places.
 """
 
 import mmap

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index.dots import Queries
+from rebase_hf.index.dots import Queries, dots_of_each
 from rebase_hf.index.durable import read_array, sync_file, sync_folder
-from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, nearest_of, scan
+from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
 from rebase_hf.index.graph_audit import unreachable_keys
 from rebase_hf.index.quantising import choose_scale, quantise
 from rebase_hf.index.subsets import Subset
@@ -180,8 +180,8 @@ class VectorStore:
         if exact or 2 * k >= len(self):
             return scan(self.array, queries, k)
         ids, scores = _empty(len(queries), k)
-        for query, candidates in enumerate(self._candidates(queries, _rescored(k), expansion, threads)):
-            self._put(ids[query], scores[query], candidates, queries[query])
+        for part, candidates in self._candidates(queries, _rescored(k), expansion, threads):
+            self._put(ids[part], scores[part], candidates, queries[part])
         return ids, scores
 
     def _nearest_allowed(
@@ -191,37 +191,49 @@ class VectorStore:
         asked = None if exact else subset.candidates(k, len(queries))
         unanswered = np.ones(len(queries), dtype=bool)
         if asked is not None:
-            mask, enough = subset.mask, subset.enough(k)
-            for query, candidates in enumerate(self._candidates(queries, asked, expansion, threads)):
-                inside = candidates[mask[candidates]]
-                if len(inside) >= enough:
-                    self._put(ids[query], scores[query], inside[: max(_rescored(k), enough)], queries[query])
-                    unanswered[query] = False
+            wanted = subset.enough(k)
+            for part, candidates in self._candidates(queries, asked, expansion, threads):
+                inside = subset.mask[candidates] & (candidates != NO_ID)
+                # The nearest of the part come first, in their order.
+                first = np.argsort(~inside, axis=1, kind="stable")[:, :wanted]
+                answered = np.flatnonzero(inside.sum(axis=1) >= wanted)
+                numbers = np.arange(part.start, part.start + len(candidates))[answered]
+                own = np.take_along_axis(candidates, first, axis=1)[answered]
+                found, exactly = _empty(len(numbers), k)
+                self._put(found, exactly, own, queries[numbers])
+                ids[numbers], scores[numbers], unanswered[numbers] = found, exactly, False
         rest = np.flatnonzero(unanswered)
         if len(rest):
             ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids)
         return ids, scores
 
-    def _candidates(self, queries: Array, count: int, expansion: int | None, threads: int) -> Iterator[Array]:
-        """Yield for each query the ids that the graph finds nearest by their codes, best first."""
+    def _candidates(
+        self, queries: Array, count: int, expansion: int | None, threads: int
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield parts of the queries and what the graph finds nearest by the codes, best first: ids (part, count)."""
         count = min(count, len(self))
         graph = self._graph()
         step = max(_BATCH // count, 1)
         for start in range(0, len(queries), step):
-            codes = quantise(queries[start : start + step], self._scale)
+            part = slice(start, min(start + step, len(queries)))
+            codes = quantise(queries[part], self._scale)
             with self._one_at_a_time:
                 graph.expansion_search = max(expansion or default_expansion(len(self)), count)
                 found = graph.search(codes, count, threads=1 if len(codes) == 1 else threads)
+            keys = np.full((len(codes), count), NO_ID, np.int64)
             if len(codes) == 1:  # usearch answers one query in another form
-                yield np.asarray(found.keys, dtype=np.int64)
-                continue
-            for keys, held in zip(found.keys, found.counts, strict=True):
-                yield keys[:held].astype(np.int64)
+                keys[0, : len(found.keys)] = found.keys
+            else:
+                keys[:] = np.where(np.arange(count) < found.counts[:, None], found.keys, NO_ID)
+            yield part, keys
 
-    def _put(self, ids: Array, scores: Array, candidates: Array, query: Array) -> None:
-        """Fill in one query's answer: the best of the candidates by their exact scores."""
-        found, exactly = nearest_of(candidates, self.scores(candidates, query[None])[:, 0], len(ids))
-        ids[: len(found)], scores[: len(found)] = found, exactly
+    def _put(self, ids: Array, scores: Array, candidates: Array, queries: Array) -> None:
+        """Fill in answers (m, k): the best of each query's candidates (m, c) by their exact scores."""
+        exactly = dots_of_each(self.array, candidates, queries)
+        exactly[candidates == NO_ID] = NO_SCORE
+        best = np.lexsort((candidates, -exactly), axis=1)[:, : ids.shape[1]]
+        ids[:, : best.shape[1]] = np.take_along_axis(candidates, best, axis=1)
+        scores[:, : best.shape[1]] = np.take_along_axis(exactly, best, axis=1)
 
     def _graph(self) -> Any:
         with self._one_at_a_time:
