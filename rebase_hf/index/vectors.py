@@ -19,7 +19,7 @@ from rebase_hf.errors import RowIndexError
 from rebase_hf.index.dots import Queries, dots_of_each
 from rebase_hf.index.durable import read_array, sync_file, sync_folder
 from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
-from rebase_hf.index.graph_audit import unreachable_keys
+from rebase_hf.index.graph_audit import link_unreachable
 from rebase_hf.index.quantising import choose_scale, quantise
 from rebase_hf.index.subsets import Subset
 
@@ -40,7 +40,6 @@ CHUNK = 16_384
 # Vectors that lie together in the file are added in runs this long, the runs shuffled and each chunk of them too: a
 # run fills pages of the file where single rows would read five times as much, and is far shorter than a source.
 _RUN = 16
-_MENDING_ROUNDS = 3
 _EXPANSION = 128
 _EXPANSION_GROWTH = 0.5
 _EXPANSION_LARGEST = 512
@@ -89,8 +88,11 @@ def build_graph(
         graph.add(keys[order].astype(np.uint64), codes[order], threads=threads)
     beside = path.with_name(f".{path.name}.part")
     graph.save(str(beside))  # usearch writes straight onto its target and never syncs
-    if threads != 1:
-        _mend(graph, beside, vectors, scale)
+    strays = link_unreachable(beside)
+    if strays is None:
+        logger.warning("The graph's file is laid out in a way that is not known; it was not looked for strays.")
+    elif strays:
+        logger.info("Linked %d of %d vectors that no path led to.", strays, len(vectors))
     sync_file(beside)
     os.replace(beside, path)
     sync_folder(path.parent)
@@ -101,22 +103,6 @@ def _mapped_anew(vectors: Array) -> Array:
     if not isinstance(vectors, np.memmap) or isinstance(vectors.base, np.ndarray) or vectors.filename is None:
         return vectors  # no file's, or a part of one
     return np.memmap(vectors.filename, dtype=vectors.dtype, mode="r", offset=vectors.offset, shape=vectors.shape)
-
-
-def _mend(graph: Any, path: Path, vectors: Array, scale: float) -> None:
-    """Add again, on one thread, the vectors that a parallel build left out of reach, and save again."""
-    for _ in range(_MENDING_ROUNDS):
-        strays = unreachable_keys(path)
-        if strays is None:
-            logger.warning("The graph's file is laid out in a way that is not known; it was not looked for strays.")
-            return
-        if not len(strays):
-            return
-        for key in strays:
-            graph.remove(int(key))
-            graph.add(int(key), quantise(vectors[int(key)], scale), threads=1)
-        graph.save(str(path))
-        logger.info("Added %d of %d vectors again that no path led to.", len(strays), len(vectors))
 
 
 class VectorStore:

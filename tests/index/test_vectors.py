@@ -7,7 +7,7 @@ from usearch.index import Index
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.dots import Queries
 from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
-from rebase_hf.index.graph_audit import unreachable_keys
+from rebase_hf.index.graph_audit import link_unreachable, unreachable_keys
 from rebase_hf.index.quantising import choose_scale, quantise
 from rebase_hf.index.subsets import Subset
 from rebase_hf.index.vectors import EXPANSION_ADD_FAST, GRAPH, VECTORS, VectorStore, build_graph, default_expansion
@@ -101,7 +101,7 @@ def test_every_vector_of_a_graph_built_by_many_threads_is_found(tmp_path):
     assert [number for number, ids in enumerate(found) if number not in ids] == []
 
 
-def test_the_audit_names_what_no_path_leads_to(tmp_path):
+def test_the_audit_names_and_links_what_no_path_leads_to(tmp_path):
     path = tmp_path / GRAPH
     build_graph(crowded(), path, scale=500.0)
     assert unreachable_keys(path).tolist() == []
@@ -123,6 +123,11 @@ def test_the_audit_names_what_no_path_leads_to(tmp_path):
     key = int(np.frombuffer(content, "<u8", 1, int(starts[slot]))[0])
     path.write_bytes(content)
     assert unreachable_keys(path).tolist() == [key]
+    assert link_unreachable(path) == 1
+    assert unreachable_keys(path).tolist() == []
+    assert path.stat().st_size == len(content)
+    codes = Index.restore(str(path), view=True)
+    assert key in codes.search(codes.get(key), 5).keys
 
 
 def test_the_audit_does_not_guess_at_a_layout_it_does_not_know(tmp_path):
@@ -132,6 +137,8 @@ def test_the_audit_does_not_guess_at_a_layout_it_does_not_know(tmp_path):
     for other in (content[:-1], content[:20], b"", content.replace(b"usearch\x02", b"usearch\x03")):
         path.write_bytes(other)
         assert unreachable_keys(path) is None
+        assert link_unreachable(path) is None
+        assert path.read_bytes() == other
 
 
 @pytest.mark.parametrize("k", [1, 7, 300, 1000])
