@@ -30,7 +30,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--count", type=int, default=1_000_000)
     made.add_argument("--queries", type=int, default=1000)
-    made.add_argument("--real", type=int, default=16_000, help="cells of the kit that are embedded")
+    made.add_argument("--real", type=int, default=73_000, help="cells of the kit that are embedded")
     made.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "rebase_hf_vectors")
     made.add_argument("--part", choices=PARTS, help="measure this in this process (what the script itself calls)")
     made.add_argument("--reuse", action="store_true", help="take parts as they were measured before in the scratch")
