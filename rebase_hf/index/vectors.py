@@ -179,7 +179,8 @@ class VectorStore:
         unanswered = np.ones(len(queries), dtype=bool)
         if asked is not None:
             wanted = subset.enough(k)
-            for part, candidates in self._candidates(queries, asked, expansion, threads):
+            wider = (expansion or default_expansion(len(self))) + asked  # the part's best lie further down the list
+            for part, candidates in self._candidates(queries, asked, wider, threads):
                 inside = subset.mask[candidates] & (candidates != NO_ID)
                 # The nearest of the part come first, in their order.
                 first = np.argsort(~inside, axis=1, kind="stable")[:, :wanted]
