@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rebase_hf.index.exact_scan import NO_ID
 from rebase_hf.index.rows_store import RowsStore
 from rebase_hf.index.vectors import VectorStore
 
@@ -66,9 +67,9 @@ def nearest_rows(
     looked = 2 * k + 32  # a text may stand in several rows, a row has several cells, and codes of 8 bits misplace some
     while True:
         exhausted = looked >= len(vectors)
-        # Asking a graph for a large share of its vectors costs more than looking at them all.
-        ids, found = vectors.nearest(query, looked, exact=exact or 2 * looked >= len(vectors))
-        keys, scores = _rows_of(store, ids, found, junk=junk)
+        ids, found = vectors.nearest(query[None], min(looked, len(vectors)), exact=exact)
+        held = ids[0] != NO_ID
+        keys, scores = _rows_of(store, ids[0][held], found[0][held], junk=junk)
         if len(keys) >= k:
             return keys[:k], scores[:k], float(scores[k - 1])
         if exhausted:

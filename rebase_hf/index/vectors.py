@@ -2,18 +2,28 @@
 
 The only file that imports usearch. Settings from PERFORMANCE.md section 1: vectors are scaled and rounded here,
 because usearch's own int8 cast truncates and uses a fifth of the range (exact-search ceiling of recall@10 .955,
-against .990); metric `ip` costs 22 % less building than `cos`.
+against .990); metric `ip` costs 22 % less building than `cos`. What the graph finds is scored again by the float16
+vectors, which gives back what the codes confuse.
 """
 
 import logging
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
+from rebase_hf.index.dots import Queries, dots_of_each
 from rebase_hf.index.durable import read_array, sync_file, sync_folder
+from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
+from rebase_hf.index.graph_audit import link_unreachable
+from rebase_hf.index.quantising import choose_scale, quantise
+from rebase_hf.index.subsets import Subset
+
+__all__ = ["CHUNK", "GRAPH", "VECTORS", "VectorStore", "build_graph", "choose_scale", "default_expansion", "quantise"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,130 +33,215 @@ VECTORS = "vectors.npy"  # float16 (vectors, dimension)
 GRAPH = "graph.usearch"
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
-# Recall@10 at ef 64 is .973 at 100k vectors and falls to .918 at 1M; ef 256 brings it back to .971.
-EXPANSION_SEARCH = 64
-EXPANSION_SEARCH_LARGE = 256
+EXPANSION_ADD_FAST = 64  # builds 1.5 to 1.8 times as fast; recall@10 at the same expansion is .003 to .007 lower
 # Below this a build takes seconds on one thread, and one thread makes the same bytes every time.
 SINGLE_THREAD_BELOW = 100_000
 CHUNK = 16_384
-_CLIP_SAMPLE = 20_000
-# Component sizes beyond this share of all are cut off: for MiniLM's 384 dimensions that is about .22, a scale of 577.
-_CLIP_QUANTILE = 0.9999
+# Vectors that lie together in the file are added in runs this long, the runs shuffled and each chunk of them too: a
+# run fills pages of the file where single rows would read five times as much, and is far shorter than a source.
+_RUN = 16
+# Recall@10 of 100k dense vectors: .953 at 64, .980 at 128, .986 at 160; at 1M it takes three times as much.
+_EXPANSION = 160
+_EXPANSION_GROWTH = 0.5
+_EXPANSION_LARGEST = 1024
+# Candidates scored again for k results: 40 for 10 give back all that int8 codes lose (PERFORMANCE.md section 1).
+_MORE_CANDIDATES = 30
+_BATCH = 1 << 20  # candidates held at once
 
 
-def choose_scale(vectors: Array, seed: int = 0) -> float:
-    """Return what to multiply components by so that nearly all fit an int8."""
-    if not len(vectors):
-        return 127.0
-    count = min(len(vectors), _CLIP_SAMPLE)
-    rows = np.sort(np.random.default_rng(seed).choice(len(vectors), count, replace=False))
-    clip = float(np.quantile(np.abs(np.asarray(vectors[rows], dtype=np.float32)), _CLIP_QUANTILE))
-    return round(127.0 / max(clip, 1e-3), 4)
-
-
-def quantise(vectors: Array, scale: float) -> Array:
-    """Return int8 vectors: scaled, rounded, cut off at +-127."""
-    scaled = np.rint(np.asarray(vectors, dtype=np.float32) * np.float32(scale))
-    codes: Array = np.clip(scaled, -127, 127).astype(np.int8)
-    return codes
+def default_expansion(count: int) -> int:
+    """Return how many vectors of so many a search keeps in view: recall falls as an index grows, this holds it up."""
+    growth: float = max(count / SINGLE_THREAD_BELOW, 1.0) ** _EXPANSION_GROWTH
+    return min(round(_EXPANSION * growth), _EXPANSION_LARGEST)
 
 
 def build_graph(
-    vectors: Array, path: Path, *, scale: float, seed: int = 0, single_thread_below: int = SINGLE_THREAD_BELOW
+    vectors: Array,
+    path: Path,
+    *,
+    scale: float,
+    seed: int = 0,
+    single_thread_below: int = SINGLE_THREAD_BELOW,
+    expansion_add: int = EXPANSION_ADD,
 ) -> None:
     """Write the graph of the vectors; below 100,000 of them the same vectors make the same bytes.
 
-    Vectors go in shuffled: in the order of their sources recall falls by 1.6 to 2.7 points at 1M.
+    Vectors go in shuffled: in the order of their sources recall falls by 1.6 to 2.7 points at 1M. Memory is the
+    graph's and some megabytes: of a memory-mapped file only the rows of one chunk are held.
+
+    Args:
+        expansion_add: `EXPANSION_ADD_FAST` builds sooner and finds a little less.
     """
     from usearch.index import Index
 
     graph = Index(
-        ndim=vectors.shape[1], metric="ip", dtype="i8", connectivity=CONNECTIVITY, expansion_add=EXPANSION_ADD
+        ndim=vectors.shape[1], metric="ip", dtype="i8", connectivity=CONNECTIVITY, expansion_add=expansion_add
     )
     threads = 1 if len(vectors) < single_thread_below else 0
-    order = np.random.default_rng(seed).permutation(len(vectors)).astype(np.uint64)
-    for start in range(0, len(order), CHUNK):
-        keys = order[start : start + CHUNK]
+    random = np.random.default_rng(seed)
+    runs = random.permutation(-(-len(vectors) // _RUN))
+    for start in range(0, len(runs), CHUNK // _RUN):
         # Read in file order, which a memory map likes; added in shuffled order.
-        ranks = np.argsort(keys)
-        codes = np.empty((len(keys), vectors.shape[1]), dtype=np.int8)
-        codes[ranks] = quantise(vectors[keys[ranks]], scale)
-        graph.add(keys, codes, threads=threads)
-    if threads != 1:
-        _mend(graph, vectors, scale)
+        keys = (np.sort(runs[start : start + CHUNK // _RUN])[:, None] * _RUN + np.arange(_RUN)).ravel()
+        keys = keys[keys < len(vectors)]
+        codes = quantise(_mapped_anew(vectors)[keys], scale)
+        order = random.permutation(len(keys))
+        graph.add(keys[order].astype(np.uint64), codes[order], threads=threads)
     beside = path.with_name(f".{path.name}.part")
     graph.save(str(beside))  # usearch writes straight onto its target and never syncs
+    strays = link_unreachable(beside)
+    if strays is None:
+        logger.warning("The graph's file is laid out in a way that is not known; it was not looked for strays.")
+    elif strays:
+        logger.info("Linked %d of %d vectors that no path led to.", strays, len(vectors))
     sync_file(beside)
     os.replace(beside, path)
     sync_folder(path.parent)
 
 
-def _mend(graph: Any, vectors: Array, scale: float) -> None:
-    """Add again, on one thread, the vectors that a parallel build left out of reach (usearch issue 735)."""
-    strays: list[int] = []
-    for start in range(0, len(vectors), CHUNK):
-        codes = quantise(vectors[start : start + CHUNK], scale)
-        keys = np.arange(start, start + len(codes))
-        found = graph.search(codes, 5)
-        itself = (found.keys == keys[:, None]).any(axis=1)
-        # A twin of the same code in its place is as good: the best distance found is the one to itself.
-        own = 1.0 - np.einsum("nd,nd->n", codes, codes, dtype=np.float64)
-        strays.extend(keys[~itself & (found.distances[:, 0] > own)].tolist())
-    for key in strays:
-        graph.remove(key)
-        graph.add(key, quantise(vectors[key], scale), threads=1)
-    if strays:
-        logger.info("Added %d of %d vectors again that the graph did not find.", len(strays), len(vectors))
+def _mapped_anew(vectors: Array) -> Array:
+    """Return the same vectors; a file's through a map of its own, so that letting go of it lets go of its pages."""
+    if not isinstance(vectors, np.memmap) or isinstance(vectors.base, np.ndarray) or vectors.filename is None:
+        return vectors  # no file's, or a part of one
+    return np.memmap(vectors.filename, dtype=vectors.dtype, mode="r", offset=vectors.offset, shape=vectors.shape)
 
 
 class VectorStore:
-    """The stored vectors and their graph, both memory-mapped; reading is thread-safe."""
+    """The stored vectors and their graph, both memory-mapped; reading is thread-safe.
+
+    The graph is opened by the first search through it. Its file must have been verified by then: usearch does not
+    survive every damaged one.
+    """
 
     def __init__(self, folder: Path, *, scale: float) -> None:
         self.array = read_array(folder / VECTORS, np.float16)
         if self.array.ndim != 2:
             raise RowIndexError(f"{folder / VECTORS} has shape {self.array.shape}; build the index again.")
         self._scale = scale
-        self._graph = _view(folder / GRAPH, self.array)
+        self._path = folder / GRAPH
+        self._opened: Any = None
+        self._one_at_a_time = threading.Lock()  # the expansion is the graph's own, for all who search it
+        with self._path.open("rb") as stream:
+            shape = np.frombuffer(stream.read(8), "<u4")
+        if len(shape) != 2 or int(shape[0]) != len(self) or (len(self) and int(shape[1]) != self.array.shape[1]):
+            raise self._other_graph()
 
     def __len__(self) -> int:
         return len(self.array)
 
     def scores(self, ids: Array, queries: Array) -> Array:
         """Return dot products, float32 of shape (ids, queries), by the stored float16 vectors."""
-        return np.asarray(self.array[ids], dtype=np.float32) @ np.asarray(queries, dtype=np.float32).T
+        return Queries(queries).dots(self.array[ids])
 
-    def nearest(self, query: Array, count: int, *, exact: bool) -> tuple[Array, Array]:
-        """Return (ids, exact scores) of the vectors nearest to a query, best first; equal scores by id.
+    def nearest(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        exact: bool = False,
+        expansion: int | None = None,
+        allowed: Array | None = None,
+        threads: int = 0,
+    ) -> tuple[Array, Array]:
+        """Return (ids, scores) of the vectors nearest to each query, best first; equal scores by id.
+
+        Scores are exact, whichever way the vectors were found.
 
         Args:
-            count: How many are looked at; through the graph, those it finds nearest by their int8 codes.
+            queries: float32 (m, dimension).
             exact: Look at every vector instead of asking the graph.
+            expansion: How many vectors a search keeps in view; None takes what holds recall@10 at .98.
+            allowed: Only these vectors: a boolean mask, or ids. Recall is that of a search without.
+            threads: How many search the graph at once; 0 takes all cores.
+
+        Returns:
+            Ids, int64 (m, k), and scores, float32 (m, k): `NO_ID` and `NO_SCORE` where there are fewer than k.
+
+        Raises:
+            RowIndexError: `allowed` is no mask or list of ids of these vectors.
         """
+        queries = np.atleast_2d(np.asarray(queries, dtype=np.float32))
+        if allowed is not None:
+            return self._nearest_allowed(queries, k, Subset(allowed, len(self)), exact, expansion, threads)
+        # Asking a graph for a large share of its vectors costs more than looking at them all.
+        if exact or 2 * k >= len(self):
+            return scan(self.array, queries, k)
+        ids, scores = _empty(len(queries), k)
+        for part, candidates in self._candidates(queries, _rescored(k), expansion, threads):
+            self._put(ids[part], scores[part], candidates, queries[part])
+        return ids, scores
+
+    def _nearest_allowed(
+        self, queries: Array, k: int, subset: Subset, exact: bool, expansion: int | None, threads: int
+    ) -> tuple[Array, Array]:
+        ids, scores = _empty(len(queries), k)
+        asked = None if exact else subset.candidates(k, len(queries))
+        unanswered = np.ones(len(queries), dtype=bool)
+        if asked is not None:
+            wanted = subset.enough(k)
+            wider = (expansion or default_expansion(len(self))) + asked  # the part's best lie further down the list
+            for part, candidates in self._candidates(queries, asked, wider, threads):
+                inside = subset.mask[candidates] & (candidates != NO_ID)
+                # The nearest of the part come first, in their order.
+                first = np.argsort(~inside, axis=1, kind="stable")[:, :wanted]
+                answered = np.flatnonzero(inside.sum(axis=1) >= wanted)
+                numbers = np.arange(part.start, part.start + len(candidates))[answered]
+                own = np.take_along_axis(candidates, first, axis=1)[answered]
+                found, exactly = _empty(len(numbers), k)
+                self._put(found, exactly, own, queries[numbers])
+                ids[numbers], scores[numbers], unanswered[numbers] = found, exactly, False
+        rest = np.flatnonzero(unanswered)
+        if len(rest):
+            ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids)
+        return ids, scores
+
+    def _candidates(
+        self, queries: Array, count: int, expansion: int | None, threads: int
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield parts of the queries and what the graph finds nearest by the codes, best first: ids (part, count)."""
         count = min(count, len(self))
-        if exact:
-            scores = np.concatenate(
-                [
-                    self.scores(np.arange(start, min(start + CHUNK, len(self))), query[None])[:, 0]
-                    for start in range(0, len(self), CHUNK)
-                ]
-                or [np.zeros(0, np.float32)]
-            )
-            best = np.argpartition(-scores, count - 1)[:count] if count < len(self) else np.arange(len(self))
-            ids, scores = best, scores[best]
-        else:
-            found = self._graph.search(quantise(query, self._scale), count, threads=1)
-            ids = np.asarray(found.keys, dtype=np.int64)
-            scores = self.scores(ids, query[None])[:, 0]
-        order = np.lexsort((ids, -scores))
-        return ids[order], scores[order]
+        graph = self._graph()
+        step = max(_BATCH // count, 1)
+        for start in range(0, len(queries), step):
+            part = slice(start, min(start + step, len(queries)))
+            codes = quantise(queries[part], self._scale)
+            with self._one_at_a_time:
+                graph.expansion_search = max(expansion or default_expansion(len(self)), count)
+                found = graph.search(codes, count, threads=1 if len(codes) == 1 else threads)
+            keys = np.full((len(codes), count), NO_ID, np.int64)
+            if len(codes) == 1:  # usearch answers one query in another form
+                keys[0, : len(found.keys)] = found.keys
+            else:
+                keys[:] = np.where(np.arange(count) < found.counts[:, None], found.keys, NO_ID)
+            yield part, keys
+
+    def _put(self, ids: Array, scores: Array, candidates: Array, queries: Array) -> None:
+        """Fill in answers (m, k): the best of each query's candidates (m, c) by their exact scores."""
+        exactly = dots_of_each(self.array, candidates, queries)
+        exactly[candidates == NO_ID] = NO_SCORE
+        best = np.lexsort((candidates, -exactly), axis=1)[:, : ids.shape[1]]
+        ids[:, : best.shape[1]] = np.take_along_axis(candidates, best, axis=1)
+        scores[:, : best.shape[1]] = np.take_along_axis(exactly, best, axis=1)
+
+    def _graph(self) -> Any:
+        with self._one_at_a_time:
+            if self._opened is None:
+                from usearch.index import Index
+
+                graph = Index.restore(str(self._path), view=True)
+                if graph is None or len(graph) != len(self) or (len(self) and graph.ndim != self.array.shape[1]):
+                    raise self._other_graph()
+                self._opened = graph
+            return self._opened
+
+    def _other_graph(self) -> RowIndexError:
+        return RowIndexError(f"{self._path} is no graph of the {len(self)} vectors beside it; build the index again.")
 
 
-def _view(path: Path, vectors: Array) -> Any:
-    from usearch.index import Index
+def _rescored(k: int) -> int:
+    """Return how many candidates are scored again for k results."""
+    return k + max(_MORE_CANDIDATES, k // 2)
 
-    graph = Index.restore(str(path), view=True)
-    if graph is None or len(graph) != len(vectors) or (len(vectors) and graph.ndim != vectors.shape[1]):
-        raise RowIndexError(f"{path} is no graph of the {len(vectors)} vectors beside it; build the index again.")
-    graph.expansion_search = EXPANSION_SEARCH if len(vectors) <= SINGLE_THREAD_BELOW else EXPANSION_SEARCH_LARGE
-    return graph
+
+def _empty(queries: int, k: int) -> tuple[Array, Array]:
+    return np.full((queries, k), NO_ID, np.int64), np.full((queries, k), NO_SCORE, np.float32)
