@@ -71,7 +71,8 @@ def test_the_bare_wheel_imports_and_stays_light(tmp_path):
         ).stdout
     )
     packages = [entry["name"] for entry in listed if entry["name"] not in ("pip", "setuptools")]
-    assert len(packages) <= 45, sorted(packages)
+    # Most come with datasets; 8 with aiohttp, which halves what a row costs.
+    assert len(packages) <= 50, sorted(packages)
     assert not {"torch", "transformers", "setfit"} & set(packages)
     elsewhere = {"cwd": tmp_path, "env": os.environ | {"REBASE_HOME": str(tmp_path / "home")}}
     code = "import rebase_hf; from rebase_hf import RowIndex, Task, Teacher, generate, push_dataset, train_student"

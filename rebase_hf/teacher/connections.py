@@ -1,7 +1,7 @@
 """The connections of a teacher's HTTP client: aiohttp's, behind the interface that huggingface_hub's HTTP library has.
 
 httpx spends about 1 ms of CPU a request on its pool, anyio and h11, aiohttp .15 ms (SYSTEMS.md, section 2); with 64 in
-flight that is most of what a row costs. aiohttp is installed already: `datasets` needs it through fsspec.
+flight that is most of what a row costs. It is a dependency for that: eight small packages, none of which is ours.
 """
 
 import asyncio
