@@ -8,7 +8,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher test test-fast test-versions check lint types format clean
+.PHONY: demo bench-demo bench-teacher test test-slow test-versions check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -29,16 +29,17 @@ runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type 
 	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))
 	@touch $@
 
+# About 7 minutes on 2 cores; the slow ones (students trained, processes killed, whole commands) take as long again.
 test: $(VENV)/package
-	$(BIN)/python -m pytest -m "not versions"
-
-test-fast: $(VENV)/package
 	$(BIN)/python -m pytest -m "not versions and not slow"
+
+test-slow: $(VENV)/package
+	$(BIN)/python -m pytest -m "slow and not versions"
 
 test-versions: $(VENV)/package
 	$(BIN)/python -m pytest -m versions
 
-check: lint types test
+check: lint types test test-slow
 
 lint: $(VENV)/package
 	$(BIN)/ruff check .

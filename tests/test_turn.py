@@ -6,6 +6,8 @@ import time
 from itertools import zip_longest
 from pathlib import Path
 
+import pytest
+
 from rebase_hf import generate
 from rebase_hf.turn import Turn
 from tests.doubles.task_answers import desk_answer
@@ -29,6 +31,7 @@ def start(task, index, url, number):
     )
 
 
+@pytest.mark.slow
 def test_of_two_runs_that_ask_the_same_one_waits_and_nothing_is_asked_twice(home, triage, model_index):
     with TGIServer(desk_answer, latency=0.3, max_concurrent_requests=4) as server:
         first = start(triage, model_index, server.url, 60)
@@ -42,6 +45,7 @@ def test_of_two_runs_that_ask_the_same_one_waits_and_nothing_is_asked_twice(home
     assert f"asks the same teacher the same questions: process {first.pid} on " in said
 
 
+@pytest.mark.slow
 def test_a_killed_runs_turn_passes_to_who_waits(home, triage, model_index):
     with TGIServer(desk_answer, latency=0.2, max_concurrent_requests=4) as server:
         first = start(triage, model_index, server.url, 60)
