@@ -6,7 +6,7 @@ from rebase_hf.teacher.faults import BY_READING
 from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_answer, repair_draft
 
 
-def read_answer(task: Task, draft: Draft, completion: Completion) -> Parsed | Draft | Unreadable:
+def read_or_repair(task: Task, draft: Draft, completion: Completion) -> Parsed | Draft | Unreadable:
     """Return what an answer says; if it can't be read, the next question about its row, or why there is none.
 
     How often a row is asked about is said where faults are (`faults.BY_READING`).

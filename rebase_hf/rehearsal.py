@@ -14,7 +14,7 @@ from rebase_hf.decisions import Decisions, runs_folder
 from rebase_hf.earlier_runs import ENOUGH, earlier_runs
 from rebase_hf.errors import RebaseError
 from rebase_hf.plan import Plan
-from rebase_hf.questions import read_answer
+from rebase_hf.questions import read_or_repair
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
@@ -105,7 +105,7 @@ class Rehearsal:
             if isinstance(found, Failure):
                 return self._fail({key: found}, again=content)
             answers[key] = found
-            read = read_answer(self._plan.task, draft, found)
+            read = read_or_repair(self._plan.task, draft, found)
             if isinstance(read, Parsed):
                 return self._accept(draft, found, read)
             self.unreadable += draft.repair == 0

@@ -12,7 +12,7 @@ from typing import Any
 from rebase_hf.decisions import Decisions
 from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
 from rebase_hf.quality.gate import Gate
-from rebase_hf.questions import read_answer
+from rebase_hf.questions import read_or_repair
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
@@ -116,7 +116,7 @@ class Round:
             while True:
                 completion = await self._asker.ask(draft)
                 attempts += completion.attempts
-                read = read_answer(self._work.task, draft, completion)
+                read = read_or_repair(self._work.task, draft, completion)
                 if isinstance(read, Parsed):
                     return Answered(draft, completion, read)
                 if isinstance(read, Unreadable):

@@ -71,7 +71,7 @@ def test_the_bare_wheel_imports_and_stays_light(tmp_path):
         ).stdout
     )
     packages = [entry["name"] for entry in listed if entry["name"] not in ("pip", "setuptools")]
-    # Most come with datasets; 8 with aiohttp, which halves what a row costs.
+    # Most come with datasets; 8 with aiohttp, the teacher's connections.
     assert len(packages) <= 50, sorted(packages)
     assert not {"torch", "transformers", "setfit"} & set(packages)
     elsewhere = {"cwd": tmp_path, "env": os.environ | {"REBASE_HOME": str(tmp_path / "home")}}

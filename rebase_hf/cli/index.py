@@ -43,7 +43,9 @@ def build(
         list[str] | None,
         typer.Option(help="Licences that sources may have: apache-2.0,mit; or `any`. Default: open licences."),
     ] = None,
-    encoder: Annotated[str | None, typer.Option(help="A sentence-transformers model, or static:MODEL.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="A sentence-transformers model, onnx-int8:MODEL or static:MODEL.")
+    ] = None,
     max_rows_per_source: Annotated[int, typer.Option(help="Rows taken of each source, evenly spread.")] = 1000,
     max_source_rows: Annotated[int | None, typer.Option(help="Leave out sources that are longer.")] = None,
     max_source_bytes: Annotated[

@@ -75,7 +75,7 @@ def _compact_jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
 
 
 def _compact(shingles: frozenset[str]) -> NDArray[np.int64]:
-    # 8 bytes a shingle in place of some 90: a run remembers every example. Only equality within this process counts.
+    # 8 bytes a shingle in place of a text: a run remembers every example. Only equality within this process counts.
     return np.fromiter(map(hash, shingles), dtype=np.int64, count=len(shingles))
 
 

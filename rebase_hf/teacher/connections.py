@@ -102,7 +102,7 @@ class HTTPClient(httpx.AsyncClient):  # type: ignore[misc] # of httpx or httpx2
     """The HTTP client of one teacher: the library's own, over `Connections`.
 
     What a chat completion does, to post JSON, goes straight to the connections: building a request for each and
-    leading it through authentication and redirects costs .15 ms of .85 a row. A redirect is led through all that.
+    leading it through authentication and redirects is a good part of what a row costs. A redirect is led through it.
     """
 
     def __init__(self, *, trust_env: bool) -> None:

@@ -272,7 +272,7 @@ def _commit(connection: sqlite3.Connection, batch: list[_Entry]) -> list[Outcome
     """Write a batch durably; return what the journal holds for each of its keys.
 
     One statement is one transaction, and lets go of the interpreter lock once. A statement for each answer would wait
-    for that lock as often, up to 5 ms each time while the event loop is busy: 40 ms in all, measured.
+    for that lock as often, each time up to the interpreter's switch interval (5 ms) while the event loop is busy.
     """
     rows = ",".join(["(" + ",".join("?" * COLUMNS) + ")"] * len(batch))
     values = [value for entry in batch for value in entry.values]

@@ -12,25 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebase_hf.rows import Draft
-from rebase_hf.task import Task
 from rebase_hf.teacher.asking import Unanswered
 from rebase_hf.teacher.faults import parse_retry_after
 from rebase_hf.teacher.prompts import MAX_ANSWER_CHARS, Parsed, Unreadable, parse_answer, repair_draft
 from rebase_hf.teacher.transport import MalformedAnswer, read_answer
 from tests.doubles.tgi_server import Fault, TGIServer
 from tests.teacher.asks import ask, draft
+from tests.teacher.tasks import COPY, REASONING, TRIAGE
 
-CONTENT: dict[str, Any] = {
-    "name": "triage",
-    "instruction": "Decide which team handles the message.",
-    "inputs": ["message"],
-    "output": "team",
-    "labels": {"billing": "a payment or refund", "delivery": "delivery"},
-    "examples": [{"message": "I was charged twice.", "team": "billing"}],
-}
-TRIAGE = Task.load(CONTENT)
-REASONING = Task.load(CONTENT | {"examples": [CONTENT["examples"][0] | {"rationale": "Charges are payments."}]})
-COPY = Task.load({"name": "copy", "instruction": "Copy.", "examples": [{"input": "a", "output": "a"}]})
 MEGABYTE = 1_000_000
 SECONDS_PER_MEGABYTE = 2.0
 TIMES_THE_INPUT = 50

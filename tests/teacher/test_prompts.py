@@ -1,5 +1,4 @@
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,18 +16,7 @@ from rebase_hf.teacher.prompts import (
     shown_cells,
     transform_messages,
 )
-
-CONTENT: dict[str, Any] = {
-    "name": "triage",
-    "instruction": "Decide which team handles the message.",
-    "inputs": ["message"],
-    "output": "team",
-    "labels": {"billing": "a payment or refund", "delivery": "delivery"},
-    "examples": [{"message": "I was charged twice.", "team": "billing"}],
-}
-TRIAGE = Task.load(CONTENT)
-REASONING = Task.load(CONTENT | {"examples": [CONTENT["examples"][0] | {"rationale": "Charges are payments."}]})
-COPY = Task.load({"name": "copy", "instruction": "Copy.", "examples": [{"input": "a", "output": "a"}]})
+from tests.teacher.tasks import CONTENT, COPY, REASONING, TRIAGE
 
 
 def retrieved(cells: dict[str, str], *, columns: dict[str, str] | None = None, about: str = "Mails.") -> RetrievedRow:
