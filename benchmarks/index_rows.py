@@ -12,7 +12,8 @@ from benchmarks.claims import Line, at_most, parser, report
 from benchmarks.index_texts import KIT, kit_rows, made_rows
 from rebase_hf.index import rows_store
 from rebase_hf.index.durable import write_array
-from rebase_hf.index.rows_store import BlobWriter, RowsStore, compress_rows
+from rebase_hf.index.rows_store import RowsStore
+from rebase_hf.index.rows_writing import RAW_BLOB, BlobWriter, StagedRows, compress_rows
 
 FETCHED = 1_000
 GROUP = 1_000
@@ -45,7 +46,7 @@ def measure(held: Path, prefix: str, rows: Iterable[Sequence[str]]) -> list[Line
         "bytes_a_row": (compressed + offsets) / count,
         "of_it_offsets": offsets / count,
         "parquet_bytes_a_row": parquet.stat().st_size / count,
-        "raw_bytes_a_row": (held / f"{prefix}store" / "raw" / rows_store.RAW_BLOB).stat().st_size / count,
+        "raw_bytes_a_row": (held / f"{prefix}store" / "raw" / RAW_BLOB).stat().st_size / count,
         "compress_cpu_us_a_row": seconds / count * 1e6,
     }
     fetched = {"wall_ms": wall, "cpu_ms": cpu, "rows": count}
@@ -88,12 +89,12 @@ def written(store: Path, parquet: Path, rows: Iterable[Sequence[str]]) -> tuple[
             out.write_table(pyarrow.table({"cells": group}, schema=out.schema))
     blob.close()
     start = time.process_time()
-    compress_rows([raw], store)
+    compress_rows([StagedRows(raw)], store)
     seconds = time.process_time() - start
     empty = {name: np.zeros(0, np.int32) for name in (rows_store.CELL_COLUMNS,)}
     empty |= {name: np.zeros(0, np.uint32) for name in (rows_store.CELL_VECTORS, rows_store.VECTOR_CELLS)}
     empty |= {rows_store.CELL_JUNK: np.zeros(0, np.bool_), rows_store.VECTOR_STARTS: np.zeros(1, np.int64)}
-    empty |= {rows_store.NUMBERS: np.arange(count), rows_store.SOURCES: np.zeros(count, np.int32)}
+    empty |= {rows_store.NUMBERS: np.arange(count), rows_store.PIECES: np.zeros(count, np.int32)}
     for name, array in {**empty, rows_store.CELL_STARTS: np.zeros(count + 1, np.int64)}.items():
         write_array(store / name, array)
     return store, count, seconds

@@ -1,6 +1,7 @@
-"""Building an index: sources opened, staged one by one, merged, and put in place at one stroke.
+"""Building an index: sources opened, read one by one into pieces, put in place at one stroke.
 
-A killed build leaves the index that was there whole, and its finished sources in `<path>.building`.
+What an index of the same encoder and settings already holds is kept, not read again. A killed build leaves the index
+that was there whole, and what it had finished in `<path>.building`.
 """
 
 import hashlib
@@ -8,21 +9,27 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.home import rebase_home
+from rebase_hf.index import addresses
+from rebase_hf.index.build_settings import BuildSettings
+from rebase_hf.index.catalog import CatalogSource
 from rebase_hf.index.encoders import Encoder, encoder_identity, language_warning
-from rebase_hf.index.generations import BuildSettings, check_target, is_current, put_in_place
+from rebase_hf.index.index_writing import IndexWriter, PresentIndex, present_index
 from rebase_hf.index.licenses import allowed_licenses
-from rebase_hf.index.manifest import VERSION
-from rebase_hf.index.opening import GivenSource, open_all
-from rebase_hf.index.source_records import SkippedSource, SourceUnusable, printable
+from rebase_hf.index.manifest import MANIFEST, VERSION, is_part
+from rebase_hf.index.opening import GivenSource, open_all, told
+from rebase_hf.index.pieces import EMBEDDED_CHARS
+from rebase_hf.index.progress import bar
+from rebase_hf.index.source_reading import read_sources
+from rebase_hf.index.source_records import SkippedSource
 from rebase_hf.index.sources import Source
-from rebase_hf.index.stages import EMBEDDED_CHARS, Digest, Stage, finished_stage, write_stage
 
 logger = logging.getLogger(__name__)
 
@@ -40,109 +47,121 @@ def build_index(
     Raises:
         RowIndexError: Nothing is left to build from, or the folder holds something else.
     """
+    settings.check()
+    with locked(path) as root:
+        opened, skipped = open_sources(sources, settings, token)
+        if not opened:
+            raise nothing_left(skipped)
+        keyed = {key_of(source, encoder, settings): source for source in opened}
+        inputs = digest([list(keyed), [asdict(skip) for skip in skipped], asdict(settings)])
+        present = present_index(root)
+        if present is not None and present.manifest.inputs == inputs:
+            logger.info("Index %s is already built from these sources.", root)
+            return
+        held = {one.key: one for one in present.catalog.sources} if present is not None else {}
+        change = IndexChange(root, [held.get(key) or source for key, source in keyed.items()], skipped)
+        write_change(change, present, encoder, settings, inputs=inputs)
+        addresses.remember(root, {key: source.reopen for key, source in keyed.items() if source.reopen})
+
+
+@dataclass(frozen=True, slots=True)
+class IndexChange:
+    """What an index should be.
+
+    Attributes:
+        wanted: Its sources in order: those that it holds already, and those to be read.
+    """
+
+    root: Path
+    wanted: Sequence[CatalogSource | Source]
+    skipped: Sequence[SkippedSource]
+
+
+def write_change(
+    change: IndexChange,
+    present: PresentIndex | None,
+    encoder: Encoder,
+    settings: BuildSettings,
+    *,
+    inputs: str = "",
+) -> None:
+    """Bring an index from what it is to what it should be.
+
+    Args:
+        inputs: Digest of what went in.
+
+    Raises:
+        RowIndexError: Nothing is left.
+    """
+    about = {"name": encoder.name, "identity": encoder_identity(encoder), "dimension": encoder.dimension}
+    building = building_folder(change.root)
+    building.mkdir(parents=True, exist_ok=True)
+    writer = IndexWriter(change.root, building, present, about, settings)
+    _warn_of_languages(encoder, [one for one in change.wanted if isinstance(one, Source)])
+    keyed = [
+        (one.key if isinstance(one, CatalogSource) else key_of(one, encoder, settings), one) for one in change.wanted
+    ]
+    wanted, slots, unusable = read_sources(writer, keyed, encoder, settings)
+    skipped = [*change.skipped, *unusable]
+    if not wanted:
+        shutil.rmtree(building)
+        raise nothing_left(skipped)
+    # What could not be read now may be readable next time, so such a build is not the last word on its inputs.
+    writer.write(wanted, slots, skipped, inputs="" if unusable else inputs)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[Path]:
+    """Hold the index folder for one change at a time, and give its full path.
+
+    Raises:
+        RowIndexError: It holds something else, or can't be written.
+    """
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    settings.check()
     root = Path(path).expanduser().resolve()
-    check_target(root)
+    _check_target(root)
+    locks = rebase_home() / "locks"
     try:
-        with WeakFileLock(_lock_file(root)):
-            _build(root, sources, encoder, settings, token)
+        locks.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(locks / f"{digest(str(root))[:24]}.lock"):
+            yield root
     except OSError as error:  # what goes wrong with reading a source never gets here
         raise RowIndexError(
             f"Index {root} could not be written: {error}. What is finished is kept; make room and build again."
         ) from error
 
 
-def _build(
-    root: Path,
-    sources: Sequence[GivenSource],
-    encoder: Encoder,
-    settings: BuildSettings,
-    token: str | bool | None,
-) -> None:
-    opened, skipped = _open_sources(sources, settings, token)
-    if not opened:
-        raise _nothing_left(skipped)
+def building_folder(root: Path) -> Path:
+    """Return where an index is made."""
+    return root.with_name(f"{root.name}.building")
+
+
+def key_of(source: Source, encoder: Encoder, settings: BuildSettings) -> str:
+    """Return the digest of what decides a source's part of an index."""
     identity = encoder_identity(encoder)
-    parameters = (VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
-    keys = [source.key(*parameters) for source in opened]
-    inputs = _digest([keys, [asdict(skip) for skip in skipped], asdict(settings)])
-    if is_current(root, inputs):
-        logger.info("Index %s is already built from these sources.", root)
-        return
-    _warn_of_languages(encoder, opened)
-    building = root.with_name(f"{root.name}.building")
-    building.mkdir(parents=True, exist_ok=True)
-    stages, unusable = _write_stages(building, opened, keys, encoder, settings)
-    skipped += unusable
-    if not stages:
-        shutil.rmtree(building)
-        raise _nothing_left(skipped)
-    about = {"name": encoder.name, "identity": identity, "dimension": encoder.dimension}
-    # What could not be read now may be readable next time, so such a build is not the last word on its inputs.
-    put_in_place(root, building, stages, skipped, about, settings, inputs="" if unusable else inputs)
+    return source.key(VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
 
 
-def _open_sources(
+def open_sources(
     sources: Sequence[GivenSource], settings: BuildSettings, token: str | bool | None
 ) -> tuple[list[Source], list[SkippedSource]]:
+    """Open what was given; each split once, and what can't be used with the reason."""
     opened: dict[str, Source] = {}
     skipped: list[SkippedSource] = []
     allowed = allowed_licenses(settings.licenses)
-    with _bar("Opening sources", len(sources), " sources") as bar:
+    with bar("Opening sources", len(sources), " sources") as shown:
         for source in open_all(sources, licenses=allowed, limits=settings.limits(), token=token):
-            bar.update(1)
+            shown.update(1)
             if isinstance(source, SkippedSource):
-                skipped.append(_told(source))
+                skipped.append(told(source))
             elif opened.setdefault(source.key(), source) is not source:
-                skipped.append(_told(SkippedSource(source.address, "duplicate", "the same split is named twice")))
+                skipped.append(told(SkippedSource(source.address, "duplicate", "the same split is named twice")))
     return list(opened.values()), skipped
 
 
-def _bar(what: str, total: int, unit: str) -> Any:
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-    return tqdm(total=total, desc=what, unit=unit, name="rebase_hf.index")  # type: ignore[no-untyped-call]
-
-
-def _write_stages(
-    building: Path, opened: Sequence[Source], keys: Sequence[str], encoder: Encoder, settings: BuildSettings
-) -> tuple[list[Stage], list[SkippedSource]]:
-    stages: list[Stage] = []
-    skipped: list[SkippedSource] = []
-    known: set[Digest] = set()
-    limit = settings.max_rows_per_source
-    total = sum(source.sample_size(limit) for source in opened)
-    with _bar("Indexing rows", total, " rows") as bar:
-        for source, key in zip(opened, keys, strict=True):
-            if (done := finished_stage(building / key, known)) is not None:
-                bar.update(done[0].source.rows)
-            else:
-                try:
-                    done = write_stage(
-                        building / key, source, encoder, known, max_rows=limit, on_row=lambda: bar.update(1)
-                    )
-                except SourceUnusable as error:
-                    skipped.append(_told(SkippedSource(printable(source.address), error.reason, error.detail)))
-                    continue
-            stages.append(done[0])
-            known.update(done[1])
-    return stages, skipped
-
-
-def _lock_file(root: Path) -> Path:
-    locks = rebase_home() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    return locks / f"{_digest(str(root))[:24]}.lock"
-
-
-def _told(skip: SkippedSource) -> SkippedSource:
-    logger.warning("Source %s is left out (%s): %s.", skip.source, skip.reason, skip.detail)
-    return skip
-
-
-def _nothing_left(skipped: Sequence[SkippedSource]) -> RowIndexError:
+def nothing_left(skipped: Sequence[SkippedSource]) -> RowIndexError:
+    """Return the error that says why there is nothing to build from."""
     if not skipped:
         return RowIndexError("No source was given; name at least one, as in `--source org/name` or a local folder.")
     shown = "; ".join(f"`{skip.source}`: {skip.reason} ({skip.detail})" for skip in skipped[:5])
@@ -153,12 +172,24 @@ def _nothing_left(skipped: Sequence[SkippedSource]) -> RowIndexError:
     return RowIndexError(f"Nothing to build from: all {len(skipped)} sources were left out. {shown}{more}.{hint}")
 
 
+def digest(content: Any) -> str:
+    """Return the sha256 of what JSON can hold (hex)."""
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+
+def _check_target(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise RowIndexError(f"{root} is a file; give the index a folder of its own.")
+    if root.is_dir() and not (root / MANIFEST).is_file():
+        strange = sorted(entry.name for entry in root.iterdir() if not is_part(entry.name))
+        if strange:
+            raise RowIndexError(
+                f"{root} holds `{strange[0]}` and no index; give the index a folder of its own, or empty this one."
+            )
+
+
 def _warn_of_languages(encoder: Encoder, opened: Sequence[Source]) -> None:
     languages = Counter(language for source in opened for language in source.language)
     for language, count in sorted(languages.items()):
         if warning := language_warning(encoder, language):
             logger.warning("%d sources are in `%s`. %s", count, language, warning)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()

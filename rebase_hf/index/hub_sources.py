@@ -132,6 +132,7 @@ class _HubRepo:
             logger.info("Source %s is sampled from its beginning: the rest would be too many bytes.", address)
         return Source(
             address=address,
+            reopen=f"{address.split(':')[0]}:{config or ''}:{chosen}",
             dataset=self.repo_id,
             config=config,
             split=chosen,

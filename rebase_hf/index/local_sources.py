@@ -86,6 +86,7 @@ def open_path(
         url=card.url,
         total_rows=count_rows(data),
         data=data,
+        reopen=f"{path}:{config or ''}:{split}",
     )
 
 

@@ -1,52 +1,99 @@
-"""What an index folder holds: format version, encoder, counts, and size and sha256 of every file."""
+"""What an index folder holds: format version, encoder, counts, and size and sha256 of every file.
+
+An index folder holds `manifest.json`; a catalog (its sources in order, where their rows lie); segments, which never
+change; and beside a segment the words of its living rows. What is added, refreshed or removed makes a new catalog
+and, for new rows, a new segment; the manifest that names them is written last, and what it does not name is no part
+of the index.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index import rows_store, vectors
+from rebase_hf.index.catalog import CATALOG_FILES, Catalog
 from rebase_hf.index.durable import sha256_file, write_bytes
+from rebase_hf.index.segment_writing import SEGMENT_FILES
+from rebase_hf.index.vectors import GRAPH
 
 FORMAT = "rebase_hf.index"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
-SOURCES = "sources.json"
-DESCRIPTIONS = "description_vectors.npy"  # float32 (sources, dimension)
-FILES = (*rows_store.FILES, vectors.VECTORS, vectors.GRAPH, DESCRIPTIONS, SOURCES)
-_GENERATION = re.compile(r"data-[0-9a-f]{12}(?:-\d+)?")
+PART_NAME = re.compile(r"(?:segment|words|catalog)-[0-9a-f]{12}")
+_OLDER_NAME = re.compile(r"data-[0-9a-f]{12}(-\d+)?")  # of versions 1 and 2
+_WORDS_FILE = re.compile(r"meta\.json|[0-9a-f]{32}\.[a-z]{2,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPart:
+    """A folder of an index: `segment-`, `words-` or `catalog-` and the beginning of a digest of what it holds.
+
+    Attributes:
+        files: For each file its `size` and `sha256`.
+    """
+
+    name: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files together."""
+        return sum(int(about["size"]) for about in self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSegment:
+    """A segment, and the words of those of its rows that are in the index (None where words are not indexed)."""
+
+    rows: IndexPart
+    words: IndexPart | None
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The manifest of one generation of an index.
+    """The manifest of an index.
 
     Attributes:
-        generation: The folder that holds the files.
-        fingerprint: Digest of the content: rows, vectors, sources, encoder; and the graph, if search goes through it.
+        fingerprint: Digest of the content: rows, vectors, sources, encoder; and the graphs, if search goes through
+            them.
         encoder: Its `name`, `identity` and `dimension`.
-        counts: `sources`, `skipped`, `rows`, `cells`, `junk_cells`, `vectors`.
+        counts: `sources`, `skipped`, `rows`, `cells`, `junk_cells`, `texts` (of each piece), `vectors` (stored ones),
+            `dead_rows` (of sources that are no longer in the index).
         parameters: What the index was built with.
         inputs: Digest of what went in; a build of the same inputs has nothing to do.
-        files: For each file its `size` and `sha256`.
     """
 
-    generation: str
     fingerprint: str
     encoder: Mapping[str, Any]
     counts: Mapping[str, int]
     parameters: Mapping[str, Any]
     inputs: str
-    files: Mapping[str, Mapping[str, Any]]
+    catalog: IndexPart
+    segments: tuple[IndexSegment, ...]
 
     @property
     def approximate(self) -> bool:
-        """Whether there are so many vectors that search goes through the graph."""
-        return self.counts["vectors"] >= int(self.parameters["exact_below"])
+        """Whether there are so many texts that search goes through the graphs."""
+        return self.counts["texts"] >= int(self.parameters["exact_below"])
+
+    @property
+    def parts(self) -> Iterator[IndexPart]:
+        """The folders that the index consists of."""
+        yield self.catalog
+        for segment in self.segments:
+            yield segment.rows
+            if segment.words is not None:
+                yield segment.words
+
+    def files(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield every file, as a path within the index, with its `size` and `sha256`."""
+        for part in self.parts:
+            for name, about in sorted(part.files.items()):
+                yield f"{part.name}/{name}", about
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; they end with a digest of themselves."""
@@ -55,15 +102,25 @@ class Manifest:
         return _canonical(content)
 
     def write(self, index: Path) -> None:
-        """Make this generation the one that readers open."""
+        """Make this the index that readers open."""
         write_bytes(index / MANIFEST, self.to_bytes())
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and sha256 of every file of a generation."""
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return size and sha256 of files in a folder."""
     return {
-        name: {"size": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)} for name in sorted(FILES)
+        name: {"size": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)} for name in sorted(names)
     }
+
+
+def part_name(kind: str, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of a folder that holds these files."""
+    return f"{kind}-{hashlib.sha256(_canonical({k: dict(v) for k, v in files.items()})).hexdigest()[:12]}"
+
+
+def is_part(name: str) -> bool:
+    """Return whether a folder of this name is a part of an index, perhaps of an older one."""
+    return bool(PART_NAME.fullmatch(name) or _OLDER_NAME.fullmatch(name))
 
 
 def read_manifest(index: Path) -> Manifest:
@@ -73,16 +130,7 @@ def read_manifest(index: Path) -> Manifest:
         RowIndexError: There is none, it is damaged, or another version wrote it.
     """
     path = index / MANIFEST
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise RowIndexError(
-            f"{index} is no index: it has no {MANIFEST}. Build one with `rebase-hf index build {index} --source ...`."
-        ) from None
-    try:
-        content = json.loads(raw)
-    except ValueError as error:
-        raise RowIndexError(f"{path} is damaged: {error}. Build the index again.") from error
+    content, raw = _read(index)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RowIndexError(f"{path} is no manifest of an index: expected `format` to be `{FORMAT}`.")
     if content.get("version") != VERSION:
@@ -94,51 +142,61 @@ def read_manifest(index: Path) -> Manifest:
     if digest != hashlib.sha256(_canonical(content)).hexdigest() or raw != _canonical({**content, "sha256": digest}):
         raise RowIndexError(f"{path} is damaged: it does not match its own sha256. Build the index again.")
     try:
-        manifest = Manifest(**{name: value for name, value in content.items() if name not in ("format", "version")})
-    except TypeError as error:
+        manifest = _manifest({name: value for name, value in content.items() if name not in ("format", "version")})
+    except (TypeError, KeyError, AttributeError) as error:
         raise RowIndexError(f"{path} lacks what version {VERSION} needs: {error}.") from error
-    if not _GENERATION.fullmatch(str(manifest.generation)) or set(manifest.files) != set(FILES):
+    if not _stays_inside(manifest):
         raise RowIndexError(
             f"{path} names files that an index does not have; nothing outside of it is read. Build it again."
         )
     return manifest
 
 
-def check_files(index: Path, manifest: Manifest) -> None:
-    """Check that every file is what the manifest says, before anything is read from it.
-
-    Raises:
-        RowIndexError: One is missing or differs; names it.
-    """
-    folder = index / manifest.generation
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise RowIndexError(f"Index file {path} is missing. Fetch or build the index again.")
-        size = path.stat().st_size
-        if size != expected["size"]:
-            raise RowIndexError(
-                f"Index file {path} is damaged: {size} bytes, the manifest says {expected['size']}. "
-                "Fetch or build the index again."
-            )
-        if sha256_file(path) != expected["sha256"]:
-            raise RowIndexError(
-                f"Index file {path} is damaged: its sha256 is not the manifest's. Fetch or build the index again."
-            )
-
-
 def content_fingerprint(
-    files: Mapping[str, Mapping[str, Any]],
-    sources: list[dict[str, Any]],
-    encoder_identity: str,
-    *,
-    approximate: bool,
+    catalog: Catalog, encoder_identity: str, segments: Iterable[IndexSegment], *, approximate: bool
 ) -> str:
-    """Return the digest of what an index holds; the graph counts only where search goes through it."""
-    left_out = {SOURCES} if approximate else {SOURCES, vectors.GRAPH}
-    digests = {name: about["sha256"] for name, about in files.items() if name not in left_out}
-    content = {"version": VERSION, "encoder": encoder_identity, "sources": sources, "files": digests}
+    """Return the digest of what an index holds.
+
+    The same sources in the same order give the same, however the index came to hold them; where search goes through
+    the graphs, these count too.
+    """
+    held = [[asdict(one.source), [piece.record.content for piece in one.pieces]] for one in catalog.sources]
+    graphs = [segment.rows.files[GRAPH]["sha256"] for segment in segments] if approximate else []
+    content = {"version": VERSION, "encoder": encoder_identity, "sources": held, "graphs": graphs}
     return hashlib.sha256(_canonical({**content, "approximate": approximate})).hexdigest()
+
+
+def _read(index: Path) -> tuple[Any, bytes]:
+    path = index / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RowIndexError(
+            f"{index} is no index: it has no {MANIFEST}. Build one with `rebase-hf index build {index} --source ...`."
+        ) from None
+    try:
+        return json.loads(raw), raw
+    except ValueError as error:
+        raise RowIndexError(f"{path} is damaged: {error}. Build the index again.") from error
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
+    segments = tuple(
+        IndexSegment(IndexPart(**one["rows"]), None if one["words"] is None else IndexPart(**one["words"]))
+        for one in content["segments"]
+    )
+    return Manifest(**{**content, "catalog": IndexPart(**content["catalog"]), "segments": segments})
+
+
+def _stays_inside(manifest: Manifest) -> bool:
+    if not all(PART_NAME.fullmatch(str(part.name)) for part in manifest.parts):
+        return False
+    words = [segment.words for segment in manifest.segments if segment.words is not None]
+    return (
+        set(manifest.catalog.files) == set(CATALOG_FILES)
+        and all(set(segment.rows.files) == set(SEGMENT_FILES) for segment in manifest.segments)
+        and all(_WORDS_FILE.fullmatch(name) for part in words for name in part.files)
+    )
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:

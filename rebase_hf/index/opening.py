@@ -60,6 +60,12 @@ def open_all(
             yield SkippedSource(_name(source), error.reason, error.detail)
 
 
+def told(skip: SkippedSource) -> SkippedSource:
+    """Say that a source is left out, and why."""
+    logger.warning("Source %s is left out (%s): %s.", skip.source, skip.reason, skip.detail)
+    return skip
+
+
 def _check(source: GivenSource) -> None:
     from datasets import Dataset
 

@@ -1,32 +1,30 @@
 """RowIndex: the rows of many datasets, built once, verified when opened, searched by meaning."""
 
-import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index import manifest as manifests
+from rebase_hf.index.build_settings import BuildSettings
 from rebase_hf.index.building import build_index
-from rebase_hf.index.cell_scores import best_cells, column_scores, nearest_rows
-from rebase_hf.index.durable import read_array
 from rebase_hf.index.encoders import Encoder, encode_texts, encoder_identity, load_encoder
-from rebase_hf.index.generations import BuildSettings
 from rebase_hf.index.hub_search import HubSearch
 from rebase_hf.index.index_info import describe
+from rebase_hf.index.index_reading import IndexReader
 from rebase_hf.index.junk import is_junk
 from rebase_hf.index.licenses import DEFAULT_LICENSES
-from rebase_hf.index.manifest import Manifest, check_files, read_manifest
+from rebase_hf.index.manifest import Manifest, read_manifest
 from rebase_hf.index.opening import GivenSource
-from rebase_hf.index.rows_store import RowsStore
+from rebase_hf.index.row_filter import choose_filter
+from rebase_hf.index.searching import Mode, check_mode, find_rows
 from rebase_hf.index.sharing import download_index, upload_index
-from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS, SkippedSource
-from rebase_hf.index.stages import source_from_dict
-from rebase_hf.index.vectors import VectorStore
+from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
+from rebase_hf.index.updating import add_sources, refresh_sources, remove_sources
+from rebase_hf.index.verification import check_files
 from rebase_hf.rows import RetrievedRow, SourceRow
 
 logger = logging.getLogger(__name__)
@@ -44,9 +42,8 @@ class RowIndex:
         fingerprint: Digest of its content; the same rows, sources and encoder give the same.
         sources: The sources whose rows it holds.
         skipped: The sources that were left out, and why.
-        row_sources: int32 (rows): which source a row is of; rows are stored source by source.
         description_vectors: float32 (sources, dimension), of unit length.
-        approximate: Whether search goes through the graph; below `exact_below` vectors it looks at all of them.
+        approximate: Whether search goes through graphs; below `exact_below` texts it looks at all of them.
 
     Example:
         >>> index = RowIndex.build("./index", sources=["examples/bank/bank_complaints"])  # doctest: +SKIP
@@ -57,23 +54,19 @@ class RowIndex:
     def __init__(
         self, path: Path, manifest: Manifest, *, encoder: str | Encoder | None = None, exact_below: int | None = None
     ) -> None:
-        folder = path / manifest.generation
-        listing = json.loads((folder / manifests.SOURCES).read_text(encoding="utf-8"))
         self.path = path
         self.fingerprint = manifest.fingerprint
-        self.sources = tuple(source_from_dict(source) for source in listing["sources"])
-        self.skipped = tuple(SkippedSource(**skip) for skip in listing["skipped"])
-        self.description_vectors: Array = np.array(read_array(folder / manifests.DESCRIPTIONS, np.float32))
         self._manifest = manifest
-        self._rows = RowsStore(folder)
-        self._vectors = VectorStore(folder, scale=float(manifest.parameters["scale"]))
-        self._rows.check(sources=len(self.sources), vectors=len(self._vectors))
-        self.row_sources: Array = np.asarray(self._rows.sources)
+        self._reader = IndexReader(path, manifest)
+        self.sources = tuple(one.source for one in self._reader.catalog.sources)
+        self.skipped = self._reader.catalog.skipped
+        self.description_vectors: Array = self._reader.catalog.description_vectors
         below = int(manifest.parameters["exact_below"]) if exact_below is None else exact_below
-        self.approximate = len(self._vectors) >= below
+        self.approximate = manifest.counts["texts"] >= below
         self._encoder_spec = encoder
         self._exact_below = exact_below
         self._encoder: Encoder | None = None
+        self._repo_id: str | None = None
         self._loading = threading.Lock()
 
     @classmethod
@@ -90,10 +83,16 @@ class RowIndex:
         max_source_seconds: float | None = MAX_SOURCE_SECONDS,
         min_text_columns: int = 1,
         exact_below: int = EXACT_BELOW,
+        words: bool | None = None,
+        fast: bool = False,
+        max_segment_texts: int | None = None,
         seed: int = 0,
         token: str | bool | None = None,
     ) -> "RowIndex":
-        """Build an index folder and open it; a build that was interrupted goes on, one that is finished is kept.
+        """Build an index folder and open it.
+
+        A build that was interrupted goes on. Where there is an index already, what it holds of these sources is kept
+        and only the rest is read: the same rows, vectors and exact results as of an index built from nothing.
 
         Args:
             path: The index's own folder. What is built replaces what was there only when it is whole.
@@ -108,16 +107,16 @@ class RowIndex:
                 from its beginning (`sampling` of the source says so). None for any number.
             max_source_seconds: Leave out Hub sources that have to be waited for longer in all; None waits for ever.
             min_text_columns: Leave out sources with fewer columns that can hold text.
-            exact_below: Search looks at every vector while there are fewer than this.
+            exact_below: Search looks at every vector while there are fewer texts than this.
+            words: Index the words too, for lexical search; None does where tantivy is installed.
+            fast: Build graphs in less time that find a little less.
+            max_segment_texts: Texts after which a new segment begins; None where its files come near 5 GB.
             token: For gated or private sources.
 
         Raises:
             RowIndexError: No source could be used, or the folder holds something else.
             MissingExtraError: The encoder's package is not installed.
         """
-        given = (
-            [sources] if isinstance(sources, str | Path | HubSearch) or hasattr(sources, "features") else list(sources)
-        )
         settings = BuildSettings(
             max_rows_per_source=max_rows_per_source,
             licenses=licenses if isinstance(licenses, str) else tuple(licenses),
@@ -126,10 +125,13 @@ class RowIndex:
             max_source_seconds=max_source_seconds,
             min_text_columns=min_text_columns,
             exact_below=exact_below,
+            words=words,
+            fast=fast,
+            max_segment_texts=max_segment_texts,
             seed=seed,
         )
         loaded = load_encoder(encoder)
-        build_index(path, list(given), encoder=loaded, settings=settings, token=token)
+        build_index(path, _as_list(sources), encoder=loaded, settings=settings, token=token)
         return cls.open(path, encoder=loaded)
 
     @classmethod
@@ -144,6 +146,9 @@ class RowIndex:
     ) -> "RowIndex":
         """Open an index folder, or a Hub dataset repo that holds one, after checking every file's sha256.
 
+        A file that was checked before is not read again while its size, times and inode stay the same; `verify` reads
+        all of them.
+
         Args:
             revision: Branch, tag or commit of the Hub repo.
             encoder: The encoder it was built with, where its name does not lead there; loaded when first used.
@@ -152,11 +157,13 @@ class RowIndex:
         Raises:
             RowIndexError: It is no index, is damaged, was written by another version, or built by another encoder.
         """
-        path = Path(path_or_repo_id).expanduser()
+        path, repo_id = Path(path_or_repo_id).expanduser(), None
         if not path.exists():
+            repo_id = str(path_or_repo_id)
             path = download_index(str(path_or_repo_id), revision=revision, token=token)
         manifest = _verified(path.resolve())
         index = cls(path.resolve(), manifest, encoder=encoder, exact_below=exact_below)
+        index._repo_id = repo_id
         if encoder is not None and not isinstance(encoder, str):
             _ = index.encoder  # an object costs nothing to check now
         return index
@@ -168,7 +175,7 @@ class RowIndex:
             RowIndexError: A file is missing or differs; the message names it.
         """
         manifest = read_manifest(self.path)
-        check_files(self.path, manifest)
+        check_files(self.path, manifest, full=True)
         if manifest.fingerprint != self.fingerprint:
             raise RowIndexError(f"Index {self.path} was built anew since it was opened. Open it again.")
 
@@ -200,7 +207,7 @@ class RowIndex:
         return _reopen, (str(self.path), self._encoder_spec, self._exact_below)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._reader.places)
 
     def rows(self, keys: Sequence[int] | Array) -> list[SourceRow]:
         """Return the rows of these keys (0 to `len(self) - 1`), in their order.
@@ -208,27 +215,16 @@ class RowIndex:
         Raises:
             RowIndexError: There is no such key.
         """
-        found = []
-        for key in map(int, keys):
-            if not 0 <= key < len(self):
-                raise RowIndexError(f"Row key {key} is not in the index; keys go from 0 to {len(self) - 1}.")
-            source = self.sources[int(self._rows.sources[key])]
-            names = (source.columns[int(column)] for column in self._rows.columns(key))
-            found.append(
-                SourceRow(
-                    dataset=source.dataset,
-                    config=source.config,
-                    split=source.split,
-                    revision=source.revision,
-                    row=int(self._rows.numbers[key]),
-                    license=source.license,
-                    url=source.url,
-                    cells=dict(zip(names, self._rows.texts(key), strict=True)),
-                    description=source.description,
-                    language=source.language,
-                )
-            )
-        return found
+        return self._reader.rows(np.asarray(keys, dtype=np.int64))
+
+    def sources_of(self, keys: Sequence[int] | Array) -> Array:
+        """Return which source each of these rows is of, int64; rows stand source by source."""
+        return self._reader.places.sources_of(np.asarray(keys, dtype=np.int64))
+
+    def source_keys(self, source: int) -> range:
+        """Return the keys of a source's rows."""
+        first, last = self._reader.places.source_starts[source : source + 2].tolist()
+        return range(first, last)
 
     def best_cells(self, queries: Array, keys: Array | None = None, *, junk: bool = False) -> tuple[Array, Array]:
         """Return for each row and query the best cell's dot product and its column, looking at every cell.
@@ -242,7 +238,7 @@ class RowIndex:
             Scores, float32 (rows, m), and columns of the row's source, int32 (rows, m); -1.0 and -1 where no cell of
             the row competes.
         """
-        return best_cells(self._rows, self._vectors, np.atleast_2d(queries), keys, junk=junk)
+        return self._reader.best_cells(np.atleast_2d(np.asarray(queries, np.float32)), keys, junk=junk)
 
     def column_scores(self, queries: Array, keys: Array, *, junk: bool = False) -> dict[int, Array]:
         """Return for each column of some rows of one source how near its cells are to the queries on average.
@@ -254,11 +250,10 @@ class RowIndex:
         Returns:
             Column of the source to mean dot products, float32 (m).
         """
-        columns, means = column_scores(self._rows, self._vectors, np.atleast_2d(queries), keys, junk=junk)
-        return dict(zip(columns.tolist(), means, strict=True))
+        return self._reader.column_scores(np.atleast_2d(np.asarray(queries, np.float32)), keys, junk=junk)
 
     def nearest_rows(self, query: Array, k: int, *, junk: bool = False) -> tuple[Array, Array, float]:
-        """Return the k rows whose best cell is nearest to a query: through the graph when `approximate`, else exactly.
+        """Return the k rows whose best cell is nearest to a query: through graphs when `approximate`, else exactly.
 
         Args:
             query: float32 (dimension,).
@@ -267,41 +262,83 @@ class RowIndex:
             Keys, best first; their exact scores; and a floor: up to the graph's recall, no cell of a row that is not
             returned scores above it.
         """
-        return nearest_rows(
-            self._rows, self._vectors, np.asarray(query, np.float32), k, junk=junk, exact=not self.approximate
-        )
+        return self._reader.nearest_rows(np.asarray(query, np.float32), k, junk=junk, exact=not self.approximate)
 
     @overload
     # A text is a sequence of texts too; the first match wins.
-    def search(self, texts: str, *, k: int = 10) -> list[RetrievedRow]: ...  # type: ignore[overload-overlap]
+    def search(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        k: int = 10,
+        mode: Mode = "dense",
+        sources: str | Collection[str] | None = None,
+        licenses: str | Collection[str] | None = None,
+        languages: str | Collection[str] | None = None,
+        roles: str | Collection[str] | None = None,
+    ) -> list[RetrievedRow]: ...
     @overload
-    def search(self, texts: Sequence[str], *, k: int = 10) -> list[list[RetrievedRow]]: ...
-    def search(self, texts: str | Sequence[str], *, k: int = 10) -> list[RetrievedRow] | list[list[RetrievedRow]]:
-        """Return the k rows nearest to each text, by the row's best cell; for a single text its rows alone.
+    def search(
+        self,
+        texts: Sequence[str],
+        *,
+        k: int = 10,
+        mode: Mode = "dense",
+        sources: str | Collection[str] | None = None,
+        licenses: str | Collection[str] | None = None,
+        languages: str | Collection[str] | None = None,
+        roles: str | Collection[str] | None = None,
+    ) -> list[list[RetrievedRow]]: ...
+    def search(
+        self,
+        texts: str | Sequence[str],
+        *,
+        k: int = 10,
+        mode: Mode = "dense",
+        sources: str | Collection[str] | None = None,
+        licenses: str | Collection[str] | None = None,
+        languages: str | Collection[str] | None = None,
+        roles: str | Collection[str] | None = None,
+    ) -> list[RetrievedRow] | list[list[RetrievedRow]]:
+        """Return the k rows found for each text, best first; for a single text its rows alone.
 
-        Each row's `score` is the cosine of its best cell, also `parts["text"]`; `columns["text"]` names the cell's
-        column. A text that is itself a number or an id is compared with such cells too.
+        Filters are part of the search: k rows come back wherever k rows pass. A text that is itself a number or an id
+        is compared with such cells too.
+
+        Args:
+            mode: `dense` finds rows by their cell nearest in meaning, `lexical` by the row's words (BM25), `both` fuses
+                the two lists by reciprocal rank.
+            sources: Only rows of these datasets: `name`, `name:CONFIG` or `name:CONFIG:SPLIT`.
+            licenses: Only rows of sources all of whose licences are among these.
+            languages: Only rows of sources in one of these languages.
+            roles: Only columns that are for this: `question`, `answer`, `label`, `title`, `context`, `text`.
+
+        Returns:
+            Rows whose `score` means the same in every mode: the cosine of the text with the row's best cell, whose
+            column `columns["text"]` names. `parts` holds it as `dense`, beside `lexical` (BM25) and `fused` (the sum
+            of 1 / (60 + rank)) where these counted.
+
+        Raises:
+            RowIndexError: A filter names what the index does not have, or words were not indexed.
+            MissingExtraError: tantivy, which lexical search needs, is not installed.
         """
-        if isinstance(texts, str):
-            return self._search_one(encode_texts(self.encoder, [texts])[0], k, is_junk(texts))
-        if not texts:
+        check_mode(mode, k)
+        catalog = self._reader.catalog.sources
+        chosen = choose_filter(catalog, sources=sources, licenses=licenses, languages=languages, roles=roles)
+        several = [texts] if isinstance(texts, str) else list(texts)
+        if not several:
             return []
-        vectors = encode_texts(self.encoder, list(texts))
-        return [self._search_one(vector, k, is_junk(text)) for vector, text in zip(vectors, texts, strict=True)]
-
-    def _search_one(self, vector: Array, k: int, junk: bool) -> list[RetrievedRow]:
-        keys, scores, _ = self.nearest_rows(vector, k, junk=junk)
-        _, columns = self.best_cells(vector, keys, junk=junk)
-        return [
-            RetrievedRow(
-                source=row,
-                score=float(score),
-                parts={"text": float(score)},
-                columns={"text": self.sources[int(self.row_sources[key])].columns[int(column)]},
-                key=int(key),
-            )
-            for row, score, key, column in zip(self.rows(keys), scores, keys, columns[:, 0], strict=True)
-        ]
+        found = find_rows(
+            self._reader,
+            several,
+            encode_texts(self.encoder, several),
+            [is_junk(text) for text in several],
+            k=k,
+            mode=mode,
+            chosen=chosen,
+            exact=not self.approximate,
+        )
+        return found[0] if isinstance(texts, str) else found
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds, ready to be printed or written as JSON."""
@@ -312,6 +349,49 @@ class RowIndex:
             path=self.path,
             approximate=self.approximate,
         )
+
+    def add(self, sources: "Sequence[GivenSource] | GivenSource", *, token: str | bool | None = None) -> "RowIndex":
+        """Add sources to the index, with the settings that it was built with, and return it opened anew.
+
+        A source that it has already, by dataset, config and split, is read again where it has changed. Nothing else is
+        touched: new rows make a segment of their own, until there are many small ones.
+
+        Raises:
+            RowIndexError: None of them can be used, or the index came from the Hub and is not yours to change.
+        """
+        add_sources(self._own_path(), _as_list(sources), self.encoder, token=token)
+        return self._reopened()
+
+    def remove(self, sources: str | Collection[str]) -> "RowIndex":
+        """Take sources out of the index (`name`, `name:CONFIG` or `name:CONFIG:SPLIT`), and return it opened anew.
+
+        Their rows stay in the files, found by no search, until a fifth of a segment's rows are such.
+
+        Raises:
+            RowIndexError: It has no such source, or none would be left.
+        """
+        remove_sources(self._own_path(), _names(sources), self.encoder)
+        return self._reopened()
+
+    def refresh(self, sources: str | Collection[str] | None = None, *, token: str | bool | None = None) -> "RowIndex":
+        """Read sources again where they have changed, all by default, and return the index opened anew.
+
+        Raises:
+            RowIndexError: It has no such source, or where it was read from is not known here.
+        """
+        refresh_sources(self._own_path(), None if sources is None else _names(sources), self.encoder, token=token)
+        return self._reopened()
+
+    def _own_path(self) -> Path:
+        if self._repo_id is not None:
+            raise RowIndexError(
+                f"Index `{self._repo_id}` lies in the cache of the Hub, which is not to be changed. Copy {self.path} "
+                "to a folder of your own and open that."
+            )
+        return self.path
+
+    def _reopened(self) -> "RowIndex":
+        return RowIndex.open(self.path, encoder=self._encoder_spec or self._encoder, exact_below=self._exact_below)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | bool | None = None) -> str:
         """Put the index into a Hub dataset repo, with a card, in one commit; return the commit's address.
@@ -325,6 +405,15 @@ class RowIndex:
 
 def _reopen(path: str, encoder: str | Encoder | None, exact_below: int | None) -> RowIndex:
     return RowIndex.open(path, encoder=encoder, exact_below=exact_below)
+
+
+def _as_list(sources: "Sequence[GivenSource] | GivenSource") -> list[GivenSource]:
+    single = isinstance(sources, str | Path | HubSearch) or hasattr(sources, "features")
+    return [sources] if single else list(sources)  # type: ignore[arg-type]
+
+
+def _names(sources: str | Collection[str]) -> list[str]:
+    return [sources] if isinstance(sources, str) else list(sources)
 
 
 def _verified(path: Path) -> Manifest:

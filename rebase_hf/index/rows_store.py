@@ -2,15 +2,12 @@
 
 A row is a JSON list of its cells' texts, a zstd frame of its own in `rows.bin`, compressed by a dictionary that is
 trained on a sample of all rows: half the size of the texts, and 1,000 scattered rows still take 1.5 ms, where Parquet
-takes 800 (PERFORMANCE.md section 5). The texts lie uncompressed only in a build's stages (`raw_rows.bin`).
+takes 800 (PERFORMANCE.md section 5).
 """
 
 import json
-import logging
 import mmap
 import threading
-from array import array
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +15,15 @@ import numpy as np
 import zstandard
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index.durable import read_array, sync_file, write_array, write_bytes
+from rebase_hf.index.durable import read_array
 
 Array = np.ndarray[Any, Any]
 
-logger = logging.getLogger(__name__)
-
-RAW_BLOB = "raw_rows.bin"  # in a stage: rows as they are
-RAW_OFFSETS = "raw_row_offsets.npy"
 BLOB = "rows.bin"
 DICTIONARY = "rows.dict"  # the zstd dictionary after _HEAD; nothing after it where there are too few rows to train one
 OFFSETS = "row_offsets.npy"  # uint64 (rows + 1): where a row's bytes begin
 NUMBERS = "row_numbers.npy"  # int64 (rows): position in the source split
-SOURCES = "row_sources.npy"  # int32 (rows): which source, never falling
+PIECES = "row_pieces.npy"  # int32 (rows): which piece, never falling
 CELL_STARTS = "cell_starts.npy"  # int64 (rows + 1): where a row's cells begin
 CELL_COLUMNS = "cell_columns.npy"  # int32 (cells): which of the source's columns
 CELL_VECTORS = "cell_vectors.npy"  # uint32 (cells): which vector
@@ -43,7 +36,7 @@ FILES = (
     DICTIONARY,
     OFFSETS,
     NUMBERS,
-    SOURCES,
+    PIECES,
     CELL_STARTS,
     CELL_COLUMNS,
     CELL_VECTORS,
@@ -55,98 +48,12 @@ FILES = (
 
 # A row's JSON is never longer; what claims to be is not unpacked.
 MAX_ROW_BYTES = 1 << 26
-# Level 9 makes rows of 240 bytes 1 % and those of the public kit 8 % smaller, for 20 us a row instead of 7.
-LEVEL = 3
-DICTIONARY_BYTES = 112_640  # zstd's own default
-SAMPLED_ROWS = 20_000
-SAMPLED_ROW_BYTES = 8_192
-SAMPLE_BYTES = 16_000_000
-# A dictionary is at most this share of what it is trained on: few rows would not win back what it takes.
-_DICTIONARY_SHARE = 16
-_MIN_DICTIONARY_BYTES = 1_024
-_HEAD = b"rebase_hf zstd dictionary\n"
-
-
-class BlobWriter:
-    """Appends rows to a stage's blob, and keeps the offsets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._stream = (folder / RAW_BLOB).open("wb")
-        self._offsets = array("Q", [0])
-
-    def append(self, texts: Sequence[str]) -> int:
-        """Write one row's cells; return how many bytes they take."""
-        content = json.dumps(list(texts), ensure_ascii=False, separators=(",", ":")).encode()
-        self._stream.write(content)
-        self._offsets.append(self._offsets[-1] + len(content))
-        return len(content)
-
-    def close(self) -> None:
-        """Have blob and offsets put on the disk."""
-        self._stream.close()
-        sync_file(self.folder / RAW_BLOB)
-        write_array(self.folder / RAW_OFFSETS, np.array(self._offsets, dtype=np.uint64))
-
-
-def compress_rows(stages: Sequence[Path], folder: Path, *, seed: int = 0) -> None:
-    """Write the rows of stages, in order, as the compressed blob of an index.
-
-    Rows stream through; in memory are the offsets and the dictionary's sample (16 MB). The same rows make the same
-    bytes with the same release of zstd.
-    """
-    parts = [(_bytes(stage / RAW_BLOB), np.asarray(read_array(stage / RAW_OFFSETS, np.uint64))) for stage in stages]
-    dictionary = _train(_sample(parts, seed))
-    write_bytes(folder / DICTIONARY, _HEAD + (dictionary.as_bytes() if dictionary else b""))
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL, write_content_size=True, write_dict_id=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
-    )
-    compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
-    offsets = array("Q", [0])
-    with (folder / BLOB).open("wb") as blob:
-        for row in _rows(parts):
-            offsets.append(offsets[-1] + blob.write(compressor.compress(row)))
-    sync_file(folder / BLOB)
-    write_array(folder / OFFSETS, np.array(offsets, dtype=np.uint64))
-
-
-def _rows(parts: Sequence[tuple[memoryview, Array]]) -> Iterator[memoryview]:
-    for blob, offsets in parts:
-        ends = offsets.tolist()
-        for start, end in zip(ends, ends[1:], strict=False):
-            yield blob[start:end]
-
-
-def _sample(parts: Sequence[tuple[memoryview, Array]], seed: int) -> list[bytes]:
-    """Return the beginnings of so many rows of all parts, in order."""
-    begins = np.cumsum([0, *(len(offsets) - 1 for _, offsets in parts)])
-    drawn = np.random.default_rng(seed).permutation(begins[-1])[:SAMPLED_ROWS]
-    places = []
-    size = 0
-    for key in drawn.tolist():
-        part = int(np.searchsorted(begins, key, side="right")) - 1
-        start, end = parts[part][1][key - begins[part] : key - begins[part] + 2].tolist()
-        places.append((part, start, min(end, start + SAMPLED_ROW_BYTES)))
-        size += places[-1][2] - start
-        if size >= SAMPLE_BYTES:
-            break
-    return [bytes(parts[part][0][start:end]) for part, start, end in sorted(places)]
-
-
-def _train(sample: Sequence[bytes]) -> zstandard.ZstdCompressionDict | None:
-    size = min(DICTIONARY_BYTES, sum(map(len, sample)) // _DICTIONARY_SHARE)
-    if size < _MIN_DICTIONARY_BYTES:
-        return None
-    try:
-        return zstandard.train_dictionary(size, list(sample), level=LEVEL)
-    except zstandard.ZstdError as error:  # it wants more, or more different, rows
-        logger.debug("No dictionary for the rows: %s.", error)
-        return None
+DICTIONARY_HEAD = b"rebase_hf zstd dictionary\n"
 
 
 def _read_dictionary(path: Path) -> zstandard.ZstdCompressionDict | None:
-    head, content = (raw := path.read_bytes())[: len(_HEAD)], raw[len(_HEAD) :]
-    if head != _HEAD:
+    head, content = (raw := path.read_bytes())[: len(DICTIONARY_HEAD)], raw[len(DICTIONARY_HEAD) :]
+    if head != DICTIONARY_HEAD:
         raise RowIndexError(f"Index file {path} is no dictionary of rows. Build the index again.")
     try:
         return zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_FULLDICT) if content else None
@@ -154,7 +61,7 @@ def _read_dictionary(path: Path) -> zstandard.ZstdCompressionDict | None:
         raise RowIndexError(f"Index file {path} is no dictionary of rows: {error}. Build the index again.") from error
 
 
-def _bytes(path: Path) -> memoryview:
+def map_bytes(path: Path) -> memoryview:
     """Return a file's bytes, memory-mapped."""
     if not path.stat().st_size:
         return memoryview(b"")
@@ -169,14 +76,14 @@ class RowsStore:
         self._folder = folder
         self.offsets = np.asarray(read_array(folder / OFFSETS, np.uint64))
         self.numbers = read_array(folder / NUMBERS, np.int64)
-        self.sources = read_array(folder / SOURCES, np.int32)
+        self.pieces = read_array(folder / PIECES, np.int32)
         self.cell_starts = read_array(folder / CELL_STARTS, np.int64)
         self.cell_columns = read_array(folder / CELL_COLUMNS, np.int32)
         self.cell_vectors = read_array(folder / CELL_VECTORS, np.uint32)
         self.cell_junk = read_array(folder / CELL_JUNK, np.bool_)
         self.vector_starts = read_array(folder / VECTOR_STARTS, np.int64)
         self.vector_cells = read_array(folder / VECTOR_CELLS, np.uint32)
-        self._blob = _bytes(folder / BLOB)
+        self._blob = map_bytes(folder / BLOB)
         self._dictionary = _read_dictionary(folder / DICTIONARY)
         self._own = threading.local()
 
@@ -189,17 +96,26 @@ class RowsStore:
         Raises:
             RowIndexError: What is stored is no row.
         """
+        try:
+            texts: list[str] = json.loads(self.raw(key))
+        except ValueError as error:
+            raise RowIndexError(f"Row {key} of {self._folder} is damaged: {error}. Build the index again.") from error
+        return texts
+
+    def raw(self, key: int) -> bytes:
+        """Return a row as it was before it was compressed: a JSON list of its cells' texts.
+
+        Raises:
+            RowIndexError: What is stored is no row.
+        """
         content = self._blob[self.offsets.item(key) : self.offsets.item(key + 1)]
         try:
             # The frame says its length, and zstd makes room for it: it must not be believed.
             if zstandard.get_frame_parameters(content, zstandard.FORMAT_ZSTD1_MAGICLESS).content_size > MAX_ROW_BYTES:
                 raise RowIndexError(f"Row {key} of {self._folder} claims over {MAX_ROW_BYTES} bytes; build it again.")
-            texts: list[str] = json.loads(
-                str(self._decompressor().decompress(content, allow_extra_data=False), "utf-8")
-            )
-        except (zstandard.ZstdError, ValueError) as error:
+            return self._decompressor().decompress(content, allow_extra_data=False)
+        except zstandard.ZstdError as error:
             raise RowIndexError(f"Row {key} of {self._folder} is damaged: {error}. Build the index again.") from error
-        return texts
 
     def _decompressor(self) -> zstandard.ZstdDecompressor:
         """Return this thread's decompressor: one can't be used by two at a time."""
@@ -217,7 +133,7 @@ class RowsStore:
         """Return which row each cell is of."""
         return np.searchsorted(self.cell_starts, cells, side="right") - 1
 
-    def check(self, *, sources: int, vectors: int) -> None:
+    def check(self, *, pieces: int, vectors: int) -> None:
         """Check that the arrays fit each other, so that no key can lead nowhere, or to another row.
 
         Raises:
@@ -226,7 +142,7 @@ class RowsStore:
         rows, cells = len(self), len(self.cell_columns)
         lengths = {
             OFFSETS: (self.offsets, rows + 1),
-            SOURCES: (self.sources, rows),
+            PIECES: (self.pieces, rows),
             CELL_STARTS: (self.cell_starts, rows + 1),
             CELL_VECTORS: (self.cell_vectors, cells),
             CELL_JUNK: (self.cell_junk, cells),
@@ -241,7 +157,7 @@ class RowsStore:
         for name, (held, end) in ends.items():
             if int(held[0]) != 0 or int(held[-1]) != end or bool(np.any(held[1:] < held[:-1])):
                 raise RowIndexError(f"{name} does not lead through what it points into; it is of another index.")
-        bounds = {SOURCES: (self.sources, sources), CELL_VECTORS: (self.cell_vectors, vectors)}
+        bounds = {PIECES: (self.pieces, pieces), CELL_VECTORS: (self.cell_vectors, vectors)}
         bounds[VECTOR_CELLS] = (self.vector_cells, cells)
         for name, (held, limit) in bounds.items():
             if len(held) and (int(held.min()) < 0 or int(held.max()) >= limit):

@@ -6,7 +6,7 @@ from typing import Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.index_info import index_card
-from rebase_hf.index.manifest import MANIFEST, Manifest
+from rebase_hf.index.manifest import MANIFEST, Manifest, is_part
 
 CARD = "README.md"
 
@@ -51,13 +51,13 @@ def upload_index(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(token=token)
-    names = [MANIFEST, *(f"{manifest.generation}/{name}" for name in sorted(manifest.files))]
+    names = [MANIFEST, *(name for name, _ in manifest.files())]
     operations: list[Any] = [CommitOperationAdd(name, str(path / name)) for name in names]
     operations.append(CommitOperationAdd(CARD, index_card(info, repo_id).encode()))
     try:
         api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
         there = api.list_repo_files(repo_id, repo_type="dataset")
-        old = [name for name in there if name.startswith("data-") and name not in names]
+        old = [name for name in there if is_part(name.split("/")[0]) and name not in names]
         operations += [CommitOperationDelete(name) for name in old]
         commit = api.create_commit(
             repo_id,

@@ -18,6 +18,7 @@ class IndexedSource:
         rows: How many of its rows are in the index.
         total_rows: How many rows the split has; None where a stream does not say, and its first rows were taken.
         columns: Columns that hold text, flattened, in the order in which they were met.
+        roles: What each of them is for: one of `rebase_hf.index.roles.ROLES`.
         sampling: `even`: each k-th row of the split; `row_groups`: each k-th row of evenly spread Parquet row groups;
             `first_rows`: the split's beginning. The last two where even sampling would have read more bytes than
             allowed.
@@ -34,6 +35,7 @@ class IndexedSource:
     rows: int
     total_rows: int | None
     columns: tuple[str, ...]
+    roles: tuple[str, ...]
     sampling: str = "even"
 
 

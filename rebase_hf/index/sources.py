@@ -34,6 +34,7 @@ class Source:
         data: The split, ready to be streamed.
         total_rows: How many rows it has, where that is known.
         parquet: The split's files, where they are Parquet and need not be streamed.
+        reopen: The address that opens it again, as it is by then; None where only the program has it.
         first_rows: Take the beginning although the length is known: the rest would be too many bytes.
         budget: How long reading may be waited for.
     """
@@ -51,6 +52,7 @@ class Source:
     data: "Dataset | IterableDataset" = field(repr=False)
     parquet: ParquetSplit | None = field(repr=False, default=None)
     first_rows: bool = False
+    reopen: str | None = None
     budget: TimeBudget = field(repr=False, default=NO_LIMIT)
 
     def key(self, *parameters: Any) -> str:
@@ -59,6 +61,11 @@ class Source:
         about += (self.description, self.url, self.total_rows, repr(self.data.features), self.first_rows)
         about += (self.parquet.max_bytes if self.parquet is not None else None, *parameters)
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+
+    def class_columns(self) -> frozenset[str]:
+        """Return the columns that are declared to hold class names."""
+        features = self.data.features or {}
+        return frozenset(name for name, feature in features.items() if getattr(feature, "names", None) is not None)
 
     def sample_size(self, limit: int) -> int:
         """Return how many rows `sampled_rows` yields; at most so many where the length is unknown."""

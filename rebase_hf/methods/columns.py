@@ -43,7 +43,7 @@ class FieldColumns:
         return found
 
     def _rank(self, source: int) -> dict[str, tuple[str, ...]]:
-        keys = np.flatnonzero(self._index.row_sources == source)[:VOTING_ROWS]
+        keys = np.asarray(self._index.source_keys(source)[:VOTING_ROWS])
         contents = self._index.column_scores(self._queries.fields, keys, junk=self._junk)
         if not contents:
             return {name: () for name in self._task.inputs}

@@ -199,8 +199,9 @@ def _retrieved(
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     keys = ranking.keys[ranks]
     closest = _closest(index, keys, held)
+    sources = index.sources_of(keys).tolist()
     for i, (rank, row) in enumerate(zip(ranks, index.rows(keys), strict=True)):
-        source = int(index.row_sources[keys[i]])
+        source = sources[i]
         retrieved = RetrievedRow(
             source=row,
             score=float(ranking.scores[rank]),

@@ -98,7 +98,7 @@ def rank_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool =
 
 
 def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, junk: bool, complete: bool) -> Ranking:
-    instruction = (index.description_vectors @ queries.instruction)[index.row_sources[keys]]
+    instruction = (index.description_vectors @ queries.instruction)[index.sources_of(keys)]
     best, columns = index.best_cells(np.stack([queries.input, queries.output]), keys, junk=junk)
     parts = np.column_stack([instruction, best]).astype(np.float32)
     # A row without one cell that may compete can't be asked about.
@@ -130,7 +130,7 @@ def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) 
     bounds = (descriptions + floors[0] + floors[1]) / 3
     open_sources = np.flatnonzero(bounds >= threshold)
     if len(open_sources):
-        rest = np.flatnonzero(np.isin(index.row_sources, open_sources))
+        rest = np.concatenate([np.asarray(index.source_keys(source)) for source in open_sources.tolist()])
         logger.debug("scoring %d sources exhaustively for the task's top %d rows", len(open_sources), limit)
         keys = np.union1d(keys, rest)
         top = _ranking(index, queries, keys, junk=junk, complete=False)

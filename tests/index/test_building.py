@@ -92,7 +92,7 @@ def test_a_finished_build_of_the_same_inputs_has_nothing_to_do(tmp_path, sources
 
 def test_a_damaged_index_is_built_again(tmp_path, sources, encoder):
     index = RowIndex.build(tmp_path / "index", sources, encoder=encoder)
-    blob = index.path / read_manifest(index.path).generation / "rows.bin"
+    blob = next(index.path.glob("segment-*/rows.bin"))
     blob.write_bytes(b"x" + blob.read_bytes()[1:])
     again = RowIndex.build(tmp_path / "index", sources, encoder=encoder)
     again.verify()
@@ -102,10 +102,8 @@ def test_a_damaged_index_is_built_again(tmp_path, sources, encoder):
 def test_a_rebuild_replaces_the_old_generation(tmp_path, sources, encoder):
     old = RowIndex.build(tmp_path / "index", sources[:1], encoder=encoder)
     new = RowIndex.build(tmp_path / "index", sources, encoder=encoder)
-    assert sorted(entry.name for entry in new.path.iterdir()) == [
-        read_manifest(new.path).generation,
-        MANIFEST,
-    ]
+    named = {part.name for part in read_manifest(new.path).parts}
+    assert {entry.name for entry in new.path.iterdir()} == {*named, MANIFEST, "addresses.json"}
     assert not (tmp_path / "index.building").exists()
     assert (len(old), len(new)) == (4, 7)
     assert old.rows([3])[0].cells["id"] == "c-004"  # who has the old one open still reads it
@@ -137,7 +135,7 @@ def test_a_build_killed_while_it_rebuilds_leaves_the_old_index_whole(tmp_path, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("appears", ["*.building/*/source.json", "*.building/merged", "index/data-*"])
+@pytest.mark.parametrize("appears", ["*.building/*/source.json", "*.building/segment.part", "index/segment-*"])
 def test_wherever_a_build_is_killed_an_index_is_whole_and_the_next_build_ends(tmp_path, appears):
     rows = [{"text": f"letter {i} about {i % 13} geese", "note": f"note {i}"} for i in range(3000)]
     few = [write_source(tmp_path / "few", rows[:40])]
@@ -153,7 +151,8 @@ def test_wherever_a_build_is_killed_an_index_is_whole_and_the_next_build_ends(tm
     after.verify()
     assert len(after) in (len(old), 1040)
     assert len(RowIndex.build(tmp_path / "index", many, encoder=HashingEncoder())) == 1040
-    assert len(list((tmp_path / "index").iterdir())) == 2
+    named = {part.name for part in read_manifest(tmp_path / "index").parts}
+    assert {entry.name for entry in (tmp_path / "index").iterdir()} == {*named, MANIFEST, "addresses.json"}
 
 
 def test_one_bad_source_does_not_stop_a_build(tmp_path, sources, encoder, caplog):
@@ -169,7 +168,7 @@ def test_one_bad_source_does_not_stop_a_build(tmp_path, sources, encoder, caplog
     assert [source.dataset for source in index.sources] == ["complaints", "film_reviews"]
     assert {skip.source: skip.reason for skip in index.skipped} == bad
     assert len([record for record in caplog.records if "is left out" in record.message]) == len(bad)
-    listing = json.loads(next(index.path.glob("data-*/sources.json")).read_text())
+    listing = json.loads(next(index.path.glob("catalog-*/sources.json")).read_text())
     assert {skip["source"]: skip["reason"] for skip in listing["skipped"]} == bad
     assert RowIndex.open(index.path).skipped == index.skipped
 

@@ -6,15 +6,22 @@ import numpy as np
 import pytest
 
 from rebase_hf.errors import RowIndexError
+from rebase_hf.index.addresses import ADDRESSES
 from rebase_hf.index.manifest import MANIFEST, read_manifest
 from rebase_hf.index.row_index import RowIndex
 from tests.index.conftest import COMPLAINTS
 from tests.index.hashing_encoder import HashingEncoder
 
 
+def index_files(index):
+    """Return the files that the index consists of; where its sources were read from is no part of it."""
+    return sorted(path for path in index.path.rglob("*") if path.is_file() and path.name != ADDRESSES)
+
+
 def naive_best_cells(index, queries, *, junk):
     """Score every row by the vectors of its cells, one at a time."""
-    store, vectors = index._rows, index._vectors.array
+    segment = index._reader.segment(0).segment
+    store, vectors = segment.rows, segment.vectors.array
     scores = np.full((len(index), len(queries)), -1.0, np.float32)
     columns = np.full((len(index), len(queries)), -1)
     for row in range(len(index)):
@@ -40,8 +47,8 @@ def test_rows_come_back_as_they_were(index):
     assert (row.description, row.language) == ("Complaints of customers to a shop.", ("en",))
     assert len(row.revision) == 40
     assert [row.dataset for row in index.rows([6, 0])] == ["film_reviews", "complaints"]
-    assert index.row_sources.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert index.row_sources.dtype == np.int32
+    assert index.sources_of(range(7)).tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert index.source_keys(1) == range(4, 7)
 
 
 @pytest.mark.parametrize("key", [-1, 7])
@@ -55,7 +62,7 @@ def test_search_finds_the_row_of_the_nearest_cell(index):
     assert [row.source.cells.get("id", "review") for row in found] == ["c-002", "review"]
     assert found[0].columns == {"text": "text"}
     assert found[1].columns == {"text": "review"}
-    assert found[0].score == found[0].parts["text"] > 0.5
+    assert found[0].score == found[0].parts["dense"] > 0.5
     assert index.rows([found[0].key])[0] == found[0].source
     assert index.search(["charged twice", "a film"], k=2)[0] == found
     assert index.search([]) == []
@@ -171,7 +178,7 @@ def test_info_says_what_is_in_it(index):
     assert info["languages"] == ["en"]
     assert info["parameters"]["max_rows_per_source"] == 1000
     assert info["sources"][0]["columns"] == ("id", "text", "team", "urgent")
-    assert info["bytes"] == sum(p.stat().st_size for p in index.path.glob("data-*/*"))
+    assert info["bytes"] == sum(p.stat().st_size for p in index.path.glob("*-*/*"))
 
 
 def test_what_is_no_index_says_so(tmp_path):
@@ -184,14 +191,14 @@ def test_what_is_no_index_says_so(tmp_path):
 
 def test_an_index_of_another_format_version_says_so(index):
     path = index.path / MANIFEST
-    path.write_text(path.read_text().replace('"version": 2', '"version": 9'))
-    with pytest.raises(RowIndexError, match="format version 9; this release reads version 2"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 9'))
+    with pytest.raises(RowIndexError, match="format version 9; this release reads version 3"):
         RowIndex.open(index.path)
 
 
 def test_a_bit_flipped_anywhere_is_refused_by_the_files_name(index):
     rng = np.random.default_rng(0)
-    for path in sorted(p for p in index.path.rglob("*") if p.is_file()):
+    for path in index_files(index):
         whole = path.read_bytes()
         for position in rng.integers(0, len(whole), 6):
             damaged = bytearray(whole)
@@ -205,7 +212,7 @@ def test_a_bit_flipped_anywhere_is_refused_by_the_files_name(index):
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.99])
 def test_a_truncated_file_is_refused_by_its_name(index, keep):
-    for path in sorted(p for p in index.path.rglob("*") if p.is_file()):
+    for path in index_files(index):
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * keep)])
         with pytest.raises(RowIndexError, match=path.name):
@@ -214,7 +221,7 @@ def test_a_truncated_file_is_refused_by_its_name(index, keep):
 
 
 def test_missing_and_swapped_files_are_refused_by_name(index):
-    folder = next(index.path.glob("data-*"))
+    folder = next(index.path.glob("segment-*"))
     (folder / "cell_junk.npy").rename(folder / "aside")
     with pytest.raises(RowIndexError, match=r"cell_junk.npy is missing"):
         RowIndex.open(index.path)
@@ -229,23 +236,27 @@ def test_missing_and_swapped_files_are_refused_by_name(index):
 
 def test_verify_reads_the_files_again(index):
     index.verify()
-    path = next(index.path.glob("data-*/rows.bin"))
+    path = next(index.path.glob("segment-*/rows.bin"))
     content = path.read_bytes()
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(RowIndexError, match=r"rows.bin is damaged: its sha256"):
         index.verify()
 
 
-@pytest.mark.parametrize("generation", ["../outside", "/etc", "data-0123456789ab/../..", "data-XYZ", ""])
-def test_a_manifest_can_not_lead_out_of_its_folder(index, generation):
-    replace(read_manifest(index.path), generation=generation).write(index.path)
+@pytest.mark.parametrize("name", ["../outside", "/etc", "segment-0123456789ab/../..", "segment-XYZ", ""])
+def test_a_manifest_can_not_lead_out_of_its_folder(index, name):
+    manifest = read_manifest(index.path)
+    rows = replace(manifest.segments[0].rows, name=name)
+    replace(manifest, segments=(replace(manifest.segments[0], rows=rows),)).write(index.path)
     with pytest.raises(RowIndexError, match="nothing outside of it is read"):
         RowIndex.open(index.path)
 
 
 def test_a_manifest_that_names_other_files_is_refused(index):
     manifest = read_manifest(index.path)
-    replace(manifest, files={**manifest.files, "../secret": {"size": 1, "sha256": "0"}}).write(index.path)
+    part = manifest.catalog
+    more = replace(part, files={**part.files, "../secret": {"size": 1, "sha256": "0"}})
+    replace(manifest, catalog=more).write(index.path)
     with pytest.raises(RowIndexError, match="nothing outside of it is read"):
         RowIndex.open(index.path)
 
@@ -255,10 +266,11 @@ def forge(index, name, array):
     from rebase_hf.index.manifest import describe_files
 
     manifest = read_manifest(index.path)
-    folder = index.path / manifest.generation
-    with (folder / name).open("wb") as stream:
+    rows = manifest.segments[0].rows
+    with (index.path / rows.name / name).open("wb") as stream:
         np.save(stream, array, allow_pickle=True)
-    replace(manifest, files=describe_files(folder)).write(index.path)
+    rows = replace(rows, files=describe_files(index.path / rows.name, rows.files))
+    replace(manifest, segments=(replace(manifest.segments[0], rows=rows),)).write(index.path)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +278,7 @@ def forge(index, name, array):
     [
         ("cell_vectors.npy", np.full(22, 10**6, np.uint32)),
         ("cell_columns.npy", np.zeros(3, np.int32)),
-        ("row_sources.npy", np.full(7, 9, np.int32)),
+        ("row_pieces.npy", np.full(7, 9, np.int32)),
         ("row_offsets.npy", np.arange(8, dtype=np.uint64)),
         ("cell_starts.npy", np.array([0, 5, 3, 12, 16, 18, 20, 22])),
     ],

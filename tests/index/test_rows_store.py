@@ -10,7 +10,8 @@ import zstandard
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index import rows_store
 from rebase_hf.index.durable import write_array
-from rebase_hf.index.rows_store import BlobWriter, RowsStore, compress_rows
+from rebase_hf.index.rows_store import RowsStore
+from rebase_hf.index.rows_writing import LEVEL, BlobWriter, StagedRows, compress_rows
 
 PLACES = ["Ulm", "Köln", "大阪", "São Paulo", "Łódź"]
 
@@ -33,10 +34,10 @@ def staged(folder: Path, rows: list[list[str]]) -> Path:
 def compressed(folder: Path, *parts: list[list[str]], seed: int = 0) -> Path:
     """Write a store of rows that have no cells to search."""
     stages = [staged(folder / f"stage{number}", part) for number, part in enumerate(parts)]
-    compress_rows(stages, folder, seed=seed)
+    compress_rows([StagedRows(stage) for stage in stages], folder, seed=seed)
     count = sum(map(len, parts))
     write_array(folder / rows_store.NUMBERS, np.arange(count))
-    write_array(folder / rows_store.SOURCES, np.zeros(count, np.int32))
+    write_array(folder / rows_store.PIECES, np.zeros(count, np.int32))
     write_array(folder / rows_store.CELL_STARTS, np.zeros(count + 1, np.int64))
     write_array(folder / rows_store.CELL_COLUMNS, np.zeros(0, np.int32))
     write_array(folder / rows_store.CELL_VECTORS, np.zeros(0, np.uint32))
@@ -63,7 +64,7 @@ def test_a_dictionary_makes_many_rows_smaller_than_each_alone(tmp_path):
     rows = made_rows(3_000)
     folder = compressed(tmp_path / "store", rows)
     size = sum((folder / name).stat().st_size for name in (rows_store.BLOB, rows_store.DICTIONARY))
-    alone = zstandard.ZstdCompressor(level=rows_store.LEVEL)
+    alone = zstandard.ZstdCompressor(level=LEVEL)
     assert size < 0.8 * sum(len(alone.compress(json.dumps(row).encode())) for row in rows)
 
 

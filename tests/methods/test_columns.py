@@ -22,7 +22,7 @@ TASK = {
 def columns_of(index, task, key):
     task = Task.load(task)
     columns = FieldColumns(task, index, embed_task(task, index), junk=False)
-    return columns.of(int(index.row_sources[key]), index.rows([key])[0])
+    return columns.of(int(index.sources_of([key])[0]), index.rows([key])[0])
 
 
 def chats(tmp_path, **columns):

@@ -98,7 +98,7 @@ def test_rows_are_ranked_by_the_papers_formula(build, junk):
         s, own_parts, means = expected[key]
         assert score == pytest.approx(s, abs=2e-3)  # vectors are stored as float16
         assert parts == pytest.approx(own_parts, abs=2e-3)
-        names = index.sources[int(index.row_sources[key])].columns
+        names = index.sources[int(index.sources_of([key])[0])].columns
         for part, column in zip(("input", "output"), columns, strict=True):
             best = max(means[part].values())
             close = {name for name, mean in means[part].items() if best - mean < 2e-3}
@@ -241,7 +241,7 @@ def test_rows_that_are_good_on_all_parts_but_first_on_none_are_found(build, tmp_
     build(planted(count), encoder=ChosenEncoder(), about=ABOUT)
     index = RowIndex.open(tmp_path / "index", encoder=ChosenEncoder(), exact_below=0)
     queries = embed_task(CHOSEN, index)
-    hidden = set(np.flatnonzero(index.row_sources == 3).tolist())
+    hidden = set(index.source_keys(3))
     for query in (queries.input, queries.output, queries.input + queries.output):
         candidates, _, floor = index.nearest_rows(query, 4 * limit)
         assert not hidden & set(candidates.tolist())

@@ -1,0 +1,271 @@
+"""Writing an index: new sources read into pieces, pieces into segments, a catalog over all, the manifest last.
+
+Everything is made in `<path>.building`, which a killed build leaves for the next one, and moved into the index when it
+is whole. The index that was there stays what it is until the manifest is replaced, at one stroke.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rebase_hf.errors import RowIndexError
+from rebase_hf.index.build_settings import BuildSettings
+from rebase_hf.index.catalog import (
+    CATALOG_FILES,
+    Catalog,
+    CatalogSource,
+    PlacedPiece,
+    pieces_by_segment,
+    read_catalog,
+)
+from rebase_hf.index.compaction import SegmentState, segments_to_rewrite
+from rebase_hf.index.durable import sync_folder
+from rebase_hf.index.manifest import (
+    MANIFEST,
+    IndexPart,
+    IndexSegment,
+    Manifest,
+    content_fingerprint,
+    describe_files,
+    is_part,
+    part_name,
+    read_manifest,
+)
+from rebase_hf.index.pieces import Piece
+from rebase_hf.index.segment import Segment
+from rebase_hf.index.segment_writing import SEGMENT_FILES, SegmentLimits, SegmentSize, write_segment
+from rebase_hf.index.source_records import SkippedSource
+from rebase_hf.index.staging import StagedSource
+from rebase_hf.index.verification import check_files
+from rebase_hf.index.words import write_words
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PresentIndex:
+    """The index that is there, verified."""
+
+    manifest: Manifest
+    catalog: Catalog
+
+    def vector(self, key: str) -> Array:
+        """Return the description vector of a source."""
+        number = next(number for number, one in enumerate(self.catalog.sources) if one.key == key)
+        return np.asarray(self.catalog.description_vectors[number])
+
+
+def present_index(root: Path) -> PresentIndex | None:
+    """Return the index in a folder; None where there is none, or a damaged one, which is then replaced."""
+    if not (root / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(root)
+        check_files(root, manifest)
+        return PresentIndex(manifest, read_catalog(root / manifest.catalog.name))
+    except RowIndexError as error:
+        logger.warning("The index that was there is built again: %s", error)
+        return None
+
+
+class IndexWriter:
+    """Brings an index from what it is to what it should be.
+
+    Args:
+        root: The index's folder.
+        building: Where all is made.
+        encoder: Its `name`, `identity` and `dimension`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        building: Path,
+        present: PresentIndex | None,
+        encoder: dict[str, Any],
+        settings: BuildSettings,
+    ) -> None:
+        self.root, self.building, self.present = root, building, present
+        self.encoder, self._settings = encoder, settings
+        self._segments: dict[str, Segment] = {}
+        self._parts: dict[str, IndexPart] = {}
+        if present is not None:
+            self._parts = {segment.rows.name: segment.rows for segment in present.manifest.segments}
+
+    def segment(self, name: str) -> Segment:
+        """Return a segment of the index, or one that was just made for it."""
+        if name not in self._segments:
+            held = self.building / name
+            self._segments[name] = Segment(held if held.is_dir() else self.root / name)
+        return self._segments[name]
+
+    def has_segment(self, name: str) -> bool:
+        """Return whether there is such a segment, in the index or made for it."""
+        return (self.building / name / "segment.json").is_file() or (self.root / name / "segment.json").is_file()
+
+    def make_segment(self, pieces: Sequence[Piece]) -> str:
+        """Write a segment and return its name."""
+        beside = self.building / "segment.part"
+        write_segment(
+            pieces,
+            beside,
+            dimension=self.encoder["dimension"],
+            seed=self._settings.seed,
+            expansion_add=self._settings.expansion_add,
+        )
+        return self._keep("segment", beside, SEGMENT_FILES).name
+
+    def write(
+        self,
+        wanted: Sequence[CatalogSource | StagedSource],
+        slots: Sequence[Sequence[Piece | PlacedPiece]],
+        skipped: Sequence[SkippedSource],
+        *,
+        inputs: str,
+    ) -> None:
+        """Make these sources the index, in this order.
+
+        Args:
+            slots: For each source its pieces, in order: those that lie in a segment, and those that do not yet.
+            inputs: Digest of what went in; empty where it is not the last word.
+        """
+        catalog = self._catalog(wanted, self._placed(slots), skipped)
+        catalog.write(_emptied(self.building / "catalog.part"))
+        catalog_part = self._keep("catalog", self.building / "catalog.part", CATALOG_FILES)
+        held = pieces_by_segment(catalog.sources)
+        segments = [IndexSegment(self._part(name), self._words(name, held[name], catalog)) for name in held]
+        self._replace(catalog, catalog_part, segments, inputs)
+
+    def _placed(self, slots: Sequence[Sequence[Piece | PlacedPiece]]) -> list[list[PlacedPiece]]:
+        """Return where each piece lies, once those that lie nowhere and those to be written anew are in segments."""
+        living: dict[str, set[int]] = {}
+        for slot in (slot for own in slots for slot in own):
+            if isinstance(slot, PlacedPiece):
+                living.setdefault(slot.segment, set()).add(slot.number)
+        states = [SegmentState(name, self.segment(name).pieces, frozenset(held)) for name, held in living.items()]
+        limits = self._settings.segment_limits(self.encoder["dimension"])
+        new = [slot.record for own in slots for slot in own if not isinstance(slot, PlacedPiece)]
+        rewritten = segments_to_rewrite(states, new, limits)
+        for name in sorted(rewritten):
+            logger.info("Segment %s is written anew, with others or without what is gone.", name)
+        placed: list[list[PlacedPiece | None]] = []
+        waiting: list[tuple[int, int, Piece]] = []
+        for source, own in enumerate(slots):
+            placed.append([])
+            for number, slot in enumerate(own):
+                stays = isinstance(slot, PlacedPiece) and slot.segment not in rewritten
+                placed[-1].append(slot if stays else None)  # type: ignore[arg-type]
+                if not stays:
+                    piece = self.segment(slot.segment).piece(slot.number) if isinstance(slot, PlacedPiece) else slot
+                    waiting.append((source, number, piece))
+        for run in _runs(waiting, limits):
+            name = self.make_segment([piece for _, _, piece in run])
+            for place, (source, number, piece) in enumerate(run):
+                placed[source][number] = PlacedPiece(name, place, piece.record)
+        return [[slot for slot in own if slot is not None] for own in placed]
+
+    def _catalog(
+        self,
+        wanted: Sequence[CatalogSource | StagedSource],
+        placed: Sequence[Sequence[PlacedPiece]],
+        skipped: Sequence[SkippedSource],
+    ) -> Catalog:
+        sources, vectors = [], []
+        for one, pieces in zip(wanted, placed, strict=True):
+            sources.append(CatalogSource(one.key, one.source, tuple(pieces)))
+            if isinstance(one, StagedSource):
+                vectors.append(one.description_vector)
+            elif self.present is not None:
+                vectors.append(self.present.vector(one.key))
+        return Catalog(tuple(sources), tuple(skipped), np.stack(vectors).astype(np.float32))
+
+    def _words(self, name: str, living: set[int], catalog: Catalog) -> IndexPart | None:
+        """Return the index of a segment's words: that which is there, where it is of the same pieces."""
+        if self._settings.words is False:
+            return None
+        if self.present is not None:
+            before = pieces_by_segment(self.present.catalog.sources).get(name)
+            there = {one.rows.name: one.words for one in self.present.manifest.segments}.get(name)
+            if there is not None and before == living:
+                return there
+        written = write_words(
+            _emptied(self.building / "words.part"), self.segment(name), name, catalog.sources, self._settings.words
+        )
+        return None if written is None else self._keep("words", self.building / "words.part", written)
+
+    def _keep(self, kind: str, beside: Path, names: Iterable[str]) -> IndexPart:
+        """Give a finished folder the name that its content has."""
+        files = describe_files(beside, names)
+        part = IndexPart(part_name(kind, files), files)
+        target = self.building / part.name
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(beside, target)
+        sync_folder(self.building)
+        self._parts[part.name] = part
+        return part
+
+    def _part(self, name: str) -> IndexPart:
+        if name not in self._parts:  # made by a build that was killed
+            folder = self.building / name if (self.building / name).is_dir() else self.root / name
+            self._parts[name] = IndexPart(name, describe_files(folder, SEGMENT_FILES))
+        return self._parts[name]
+
+    def _replace(
+        self, catalog: Catalog, catalog_part: IndexPart, segments: Sequence[IndexSegment], inputs: str
+    ) -> None:
+        """Move what was made into the index and write its manifest; what it does not name is removed."""
+        counts = catalog.counts()
+        vectors = sum(len(self.segment(one.rows.name).vectors) for one in segments)
+        rows = sum(len(self.segment(one.rows.name)) for one in segments)
+        manifest = Manifest(
+            fingerprint="",
+            encoder=self.encoder,
+            counts={**counts, "vectors": vectors, "dead_rows": rows - counts["rows"]},
+            parameters=self._settings.to_parameters(),
+            inputs=inputs,
+            catalog=catalog_part,
+            segments=tuple(segments),
+        )
+        identity = self.encoder["identity"]
+        fingerprint = content_fingerprint(catalog, identity, segments, approximate=manifest.approximate)
+        manifest = replace(manifest, fingerprint=fingerprint)
+        self._segments.clear()
+        self.root.mkdir(parents=True, exist_ok=True)
+        verified = set() if self.present is None else {part.name for part in self.present.manifest.parts}
+        for part in manifest.parts:
+            if (self.building / part.name).is_dir() and part.name not in verified:
+                shutil.rmtree(self.root / part.name, ignore_errors=True)
+                os.replace(self.building / part.name, self.root / part.name)
+        sync_folder(self.root)
+        manifest.write(self.root)
+        named = {part.name for part in manifest.parts}
+        for old in self.root.iterdir():
+            if is_part(old.name) and old.name not in named:
+                shutil.rmtree(old)
+        shutil.rmtree(self.building, ignore_errors=True)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _runs(waiting: Sequence[tuple[int, int, Piece]], limits: SegmentLimits) -> list[list[tuple[int, int, Piece]]]:
+    """Cut pieces into runs that fit a segment each."""
+    runs: list[list[tuple[int, int, Piece]]] = []
+    held = SegmentSize()
+    for entry in waiting:
+        record = entry[2].record
+        if not runs or not limits.fit(held := held.plus(record)):
+            runs.append([])
+            held = SegmentSize().plus(record)
+        runs[-1].append(entry)
+    return runs
