@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -131,6 +131,28 @@ def encoder_identity(encoder: Encoder) -> str:
     probes = np.round(np.asarray(encoder.encode(list(PROBES)), dtype=np.float64), 3) + 0.0
     kind = type(encoder)
     return digest_of([kind.__module__, kind.__qualname__, encoder.dimension, probes.tolist()])
+
+
+def encoder_of_index(spec: str | Encoder, about: Mapping[str, Any], path: Path) -> Encoder:
+    """Return the encoder that an index was built with.
+
+    Args:
+        spec: Where to find it.
+        about: Its `name`, `identity` and `dimension`, as the index's manifest says.
+
+    Raises:
+        RowIndexError: What was found is another one.
+    """
+    encoder = load_encoder(spec)
+    identity = encoder_identity(encoder)
+    if encoder.dimension != about["dimension"] or identity != about["identity"]:
+        raise RowIndexError(
+            f"Index {path} was built with encoder `{about['name']}` "
+            f"({about['dimension']} dimensions, identity {about['identity'][:12]}); this one is "
+            f"`{encoder.name}` ({encoder.dimension} dimensions, identity {identity[:12]}). "
+            "Pass the same encoder, or build the index again."
+        )
+    return encoder
 
 
 def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Vectors:

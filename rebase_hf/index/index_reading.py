@@ -166,7 +166,7 @@ class IndexReader:
     def _filter(
         self, chosen: RowFilter, number: int, *, junk: bool, vectors: bool
     ) -> tuple[CellFilter | None, Array | None]:
-        """Return which cells of a segment compete, and where asked for the vectors of these; kept for the next time."""
+        """Return which cells of a segment compete and, where asked for, the vectors of these; a few are kept."""
         remembered = self._filters.get((chosen, junk, number))
         if remembered is None or (vectors and remembered[0] is not None and remembered[1] is None):
             live = self.segment(number)

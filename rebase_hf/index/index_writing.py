@@ -57,10 +57,10 @@ class PresentIndex:
     manifest: Manifest
     catalog: Catalog
 
-    def vector(self, key: str) -> Array:
-        """Return the description vector of a source."""
-        number = next(number for number, one in enumerate(self.catalog.sources) if one.key == key)
-        return np.asarray(self.catalog.description_vectors[number])
+    def description_vectors(self) -> dict[str, Array]:
+        """Return the description vectors of its sources, by their keys."""
+        keys = (one.key for one in self.catalog.sources)
+        return dict(zip(keys, self.catalog.description_vectors, strict=True))
 
 
 def present_index(root: Path) -> PresentIndex | None:
@@ -179,12 +179,10 @@ class IndexWriter:
         skipped: Sequence[SkippedSource],
     ) -> Catalog:
         sources, vectors = [], []
+        held = {} if self.present is None else self.present.description_vectors()
         for one, pieces in zip(wanted, placed, strict=True):
             sources.append(CatalogSource(one.key, one.source, tuple(pieces)))
-            if isinstance(one, StagedSource):
-                vectors.append(one.description_vector)
-            elif self.present is not None:
-                vectors.append(self.present.vector(one.key))
+            vectors.append(one.description_vector if isinstance(one, StagedSource) else held[one.key])
         return Catalog(tuple(sources), tuple(skipped), np.stack(vectors).astype(np.float32))
 
     def _words(self, name: str, living: set[int], catalog: Catalog) -> IndexPart | None:

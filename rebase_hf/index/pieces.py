@@ -36,6 +36,7 @@ CELL_TEXTS = "cell_texts.npy"  # uint32 (cells): which of the piece's texts
 TEXT_DIGESTS = "text_digests.npy"  # uint64 (texts, 2)
 TEXT_VECTORS = "text_vectors.f16"  # float16 (texts, dimension), raw
 DONE = "piece.json"
+_NAME = "piece-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,16 @@ class PieceRecord:
     """What an index knows of a piece.
 
     Attributes:
+        source: The key of its source.
+        part: Which of the source's pieces.
         content: Digest of its rows, cells and vectors.
         texts: How many distinct texts it has.
         bytes: Of its rows before they are compressed.
         junk_cells: How many of its cells say nothing by themselves.
     """
 
+    source: str
+    part: int
     content: str
     rows: int
     cells: int
@@ -118,13 +123,22 @@ class PieceWriter:
     Args:
         folder: Where it goes when it is finished.
         columns: Numbers of the source's columns so far; new ones are added.
+        max_texts: The piece is full when it has so many distinct texts.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, known: KnownTexts, columns: dict[str, int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder,
+        known: KnownTexts,
+        columns: dict[str, int],
+        *,
+        max_texts: int = PIECE_TEXTS,
+    ) -> None:
         self._target, self._folder = folder, folder.with_name(f"{folder.name}.part")
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        self._encoder, self._known, self._columns = encoder, known, columns
+        self._encoder, self._known, self._columns, self._max_texts = encoder, known, columns, max_texts
         self._blob = BlobWriter(self._folder)
         self._vectors = (self._folder / TEXT_VECTORS).open("wb")
         self._numbers, self._cell_starts = array("q"), array("q", [0])
@@ -138,7 +152,7 @@ class PieceWriter:
     @property
     def full(self) -> bool:
         """Whether the next row belongs into another piece."""
-        return len(self._texts) >= PIECE_TEXTS or self._blob.bytes >= PIECE_BYTES
+        return len(self._texts) >= self._max_texts or self._blob.bytes >= PIECE_BYTES
 
     def append(self, row: int, cells: dict[str, str]) -> None:
         """Take one row.
@@ -189,6 +203,8 @@ class PieceWriter:
         for name, held in arrays.items():
             write_array(self._folder / name, held)
         about = {
+            "source": self._target.parent.name,
+            "part": int(self._target.name.removeprefix(_NAME)),
             "content": self._content(arrays),
             "rows": len(self._numbers),
             "cells": len(columns),
@@ -239,4 +255,4 @@ def finished_pieces(folder: Path, dimension: int) -> Iterator[StagedPiece]:
 
 def piece_name(number: int) -> str:
     """Return the name of a source's piece."""
-    return f"piece-{number:06d}"
+    return f"{_NAME}{number:06d}"

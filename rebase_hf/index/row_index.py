@@ -4,14 +4,14 @@ import logging
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.build_settings import BuildSettings
 from rebase_hf.index.building import build_index
-from rebase_hf.index.encoders import Encoder, encode_texts, encoder_identity, load_encoder
+from rebase_hf.index.encoders import Encoder, encode_texts, encoder_of_index, load_encoder
 from rebase_hf.index.hub_search import HubSearch
 from rebase_hf.index.index_info import describe
 from rebase_hf.index.index_reading import IndexReader
@@ -20,7 +20,7 @@ from rebase_hf.index.licenses import DEFAULT_LICENSES
 from rebase_hf.index.manifest import Manifest, read_manifest
 from rebase_hf.index.opening import GivenSource
 from rebase_hf.index.row_filter import choose_filter
-from rebase_hf.index.searching import Mode, check_mode, find_rows
+from rebase_hf.index.searching import Mode, Search, check_mode, find_rows
 from rebase_hf.index.sharing import download_index, upload_index
 from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
 from rebase_hf.index.updating import add_sources, refresh_sources, remove_sources
@@ -190,16 +190,7 @@ class RowIndex:
             if self._encoder is None:
                 about = self._manifest.encoder
                 spec = about["name"] if self._encoder_spec is None else self._encoder_spec
-                encoder = load_encoder(spec)
-                identity = encoder_identity(encoder)
-                if encoder.dimension != about["dimension"] or identity != about["identity"]:
-                    raise RowIndexError(
-                        f"Index {self.path} was built with encoder `{about['name']}` "
-                        f"({about['dimension']} dimensions, identity {about['identity'][:12]}); this one is "
-                        f"`{encoder.name}` ({encoder.dimension} dimensions, identity {identity[:12]}). "
-                        "Pass the same encoder, or build the index again."
-                    )
-                self._encoder = encoder
+                self._encoder = encoder_of_index(spec, about, self.path)
             return self._encoder
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -267,28 +258,10 @@ class RowIndex:
     @overload
     # A text is a sequence of texts too; the first match wins.
     def search(  # type: ignore[overload-overlap]
-        self,
-        texts: str,
-        *,
-        k: int = 10,
-        mode: Mode = "dense",
-        sources: str | Collection[str] | None = None,
-        licenses: str | Collection[str] | None = None,
-        languages: str | Collection[str] | None = None,
-        roles: str | Collection[str] | None = None,
+        self, texts: str, **asked: Unpack[Search]
     ) -> list[RetrievedRow]: ...
     @overload
-    def search(
-        self,
-        texts: Sequence[str],
-        *,
-        k: int = 10,
-        mode: Mode = "dense",
-        sources: str | Collection[str] | None = None,
-        licenses: str | Collection[str] | None = None,
-        languages: str | Collection[str] | None = None,
-        roles: str | Collection[str] | None = None,
-    ) -> list[list[RetrievedRow]]: ...
+    def search(self, texts: Sequence[str], **asked: Unpack[Search]) -> list[list[RetrievedRow]]: ...
     def search(
         self,
         texts: str | Sequence[str],
@@ -306,8 +279,8 @@ class RowIndex:
         is compared with such cells too.
 
         Args:
-            mode: `dense` finds rows by their cell nearest in meaning, `lexical` by the row's words (BM25), `both` fuses
-                the two lists by reciprocal rank.
+            mode: `dense` finds rows by the cell nearest in meaning, `lexical` by the row's words (BM25), `both` fuses
+                the two by reciprocal rank.
             sources: Only rows of these datasets: `name`, `name:CONFIG` or `name:CONFIG:SPLIT`.
             licenses: Only rows of sources all of whose licences are among these.
             languages: Only rows of sources in one of these languages.

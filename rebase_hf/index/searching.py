@@ -5,9 +5,9 @@ that may compete, computed exactly; so a threshold on it means the same however 
 stands in `parts`: `dense` (that cosine), `lexical` (BM25 of the row's words), `fused`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,19 @@ Array = np.ndarray[Any, Any]
 
 Mode = Literal["dense", "lexical", "both"]
 MODES: tuple[Mode, ...] = ("dense", "lexical", "both")
+
+
+class Search(TypedDict, total=False):
+    """What a search may be asked for, by keyword."""
+
+    k: int
+    mode: Mode
+    sources: str | Collection[str] | None
+    licenses: str | Collection[str] | None
+    languages: str | Collection[str] | None
+    roles: str | Collection[str] | None
+
+
 # Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods",
 # SIGIR 2009: a row's rank r in a list counts 1 / (60 + r).
 FUSION_CONSTANT = 60

@@ -132,7 +132,7 @@ def nearest_rows(
 def column_sums(
     segment: Segment, queries: Array, rows: Array, *, junk: bool
 ) -> tuple[dict[int, Array], dict[int, int]]:
-    """Return for each column of some rows of one source the sum of its cells' scores, float32 (m), and their number."""
+    """Return for each column of some rows of a source the sum of its cells' scores, float32 (m), and their number."""
     store = segment.rows
     cells, owners = _cells_of(store, rows, store.cell_starts[rows + 1] - store.cell_starts[rows])
     cells = cells[CellFilter(junk=junk).keeps(store, cells, rows[owners])]

@@ -17,7 +17,7 @@ from rebase_hf.index.encoders import Encoder
 from rebase_hf.index.index_writing import IndexWriter
 from rebase_hf.index.known_texts import KnownTexts
 from rebase_hf.index.opening import told
-from rebase_hf.index.pieces import EMBEDDED_CHARS, TEXT_DIGESTS, TEXT_VECTORS, Piece, StagedPiece
+from rebase_hf.index.pieces import EMBEDDED_CHARS, PIECE_TEXTS, TEXT_DIGESTS, TEXT_VECTORS, Piece, StagedPiece
 from rebase_hf.index.progress import bar
 from rebase_hf.index.rows_writing import RAW_BLOB
 from rebase_hf.index.segment_writing import SegmentSize
@@ -91,6 +91,7 @@ class _Reader:
                     self._encoder,
                     self._known,
                     max_rows=self._settings.max_rows_per_source,
+                    piece_texts=min(PIECE_TEXTS, self._limits.texts),
                     on_row=lambda: shown.update(1),
                 )
             except SourceUnusable as error:

@@ -59,19 +59,23 @@ def stage_source(
     known: KnownTexts,
     *,
     max_rows: int,
+    piece_texts: int,
     on_row: Callable[[], object],
 ) -> StagedSource:
     """Read a source into a folder, named by the source's key, and go on where an earlier build was killed.
 
     Args:
         known: Texts that need not be encoded; those of this source are added.
+        piece_texts: Distinct texts of a piece.
         on_row: Called after every row.
 
     Raises:
         SourceUnusable: It can't be read, or holds no text; nothing is left behind.
     """
     try:
-        pieces, columns, roles = _read(folder, source, encoder, known, max_rows=max_rows, on_row=on_row)
+        pieces, columns, roles = _read(
+            folder, source, encoder, known, max_rows=max_rows, piece_texts=piece_texts, on_row=on_row
+        )
         if not any(piece.record.cells > piece.record.junk_cells for piece in pieces):
             raise SourceUnusable(
                 "no_text_columns", f"{', '.join(columns) or 'its rows'} hold only numbers, ids or nothing"
@@ -108,6 +112,7 @@ def _read(
     known: KnownTexts,
     *,
     max_rows: int,
+    piece_texts: int,
     on_row: Callable[[], object],
 ) -> tuple[list[StagedPiece], tuple[str, ...], RoleJudge]:
     pieces = list(finished_pieces(folder, encoder.dimension))
@@ -121,7 +126,9 @@ def _read(
         for name, text in cells.items():
             roles.see(name, text)
         if seen > finished and cells:
-            writer = writer or PieceWriter(folder / piece_name(len(pieces)), encoder, known, columns)
+            writer = writer or PieceWriter(
+                folder / piece_name(len(pieces)), encoder, known, columns, max_texts=piece_texts
+            )
             writer.append(row, cells)
             if writer.full:
                 _close(writer, seen, pieces, known)

@@ -22,17 +22,19 @@ from tests.index.hashing_encoder import HashingEncoder
 
 ROOT = Path(__file__).parents[2]
 BUILD = """
-import sys
+import json, sys
 from pathlib import Path
 from rebase_hf.index.row_index import RowIndex
 from tests.index.hashing_encoder import HashingEncoder
-path, log, kill_at, *sources = sys.argv[1:]
-RowIndex.build(path, sources, encoder=HashingEncoder(log=Path(log), kill_at=kill_at or None))
+options, path, log, kill_at, *sources = sys.argv[1:]
+RowIndex.build(path, sources, encoder=HashingEncoder(log=Path(log), kill_at=kill_at or None), **json.loads(options))
 """
 
 
-def start_build(path: Path, sources: list[str], *, log: Path, kill_at: str = "") -> subprocess.Popen:
-    command = [sys.executable, "-c", BUILD, str(path), str(log), kill_at, *sources]
+def start_build(
+    path: Path, sources: list[str], *, log: Path, kill_at: str = "", options: str = "{}"
+) -> subprocess.Popen:
+    command = [sys.executable, "-c", BUILD, options, str(path), str(log), kill_at, *sources]
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     )
