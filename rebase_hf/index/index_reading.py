@@ -22,6 +22,7 @@ from rebase_hf.index.segment_search import (
     column_sums,
     nearest_rows,
 )
+from rebase_hf.index.source_records import IndexedSource
 from rebase_hf.rows import SourceRow
 
 if TYPE_CHECKING:
@@ -95,24 +96,15 @@ class IndexReader:
             raise RowIndexError(f"Row key {outside[0]} is not in the index; keys go from 0 to {len(self.places) - 1}.")
         segments, locals_ = self.places.locate(keys)
         sources = self.places.sources_of(keys)
-        triples = zip(segments.tolist(), locals_.tolist(), sources.tolist(), strict=True)
-        return [self._row(segment, row, source) for segment, row, source in triples]
-
-    def _row(self, segment: int, row: int, source: int) -> SourceRow:
-        store, about = self.segment(segment).segment.rows, self.catalog.sources[source].source
-        names = (about.columns[column] for column in store.columns(row).tolist())
-        return SourceRow(
-            dataset=about.dataset,
-            config=about.config,
-            split=about.split,
-            revision=about.revision,
-            row=int(store.numbers[row]),
-            license=about.license,
-            url=about.url,
-            cells=dict(zip(names, store.texts(row), strict=True)),
-            description=about.description,
-            language=about.language,
-        )
+        found: dict[int, SourceRow] = {}
+        for number in np.unique(segments).tolist():
+            places = np.flatnonzero(segments == number)
+            read = self.segment(number).segment.rows.read(locals_[places])
+            for place, source, (row, columns, texts) in zip(
+                places.tolist(), sources[places].tolist(), read, strict=True
+            ):
+                found[place] = _source_row(self.catalog.sources[source].source, row, columns, texts)
+        return [found[place] for place in range(len(keys))]
 
     def best_cells(
         self, queries: Array, keys: Array | None, *, junk: bool, chosen: RowFilter | None = None
@@ -178,6 +170,21 @@ class IndexReader:
                     del self._filters[next(iter(self._filters))]
                 self._filters[chosen, junk, number] = remembered
         return remembered
+
+
+def _source_row(about: IndexedSource, row: int, columns: Sequence[int], texts: Sequence[str]) -> SourceRow:
+    return SourceRow(
+        dataset=about.dataset,
+        config=about.config,
+        split=about.split,
+        revision=about.revision,
+        row=row,
+        license=about.license,
+        url=about.url,
+        cells=dict(zip([about.columns[column] for column in columns], texts, strict=True)),
+        description=about.description,
+        language=about.language,
+    )
 
 
 def _check(catalog: Catalog, held: dict[str, Sequence[Any]], path: Path) -> None:
