@@ -12,13 +12,20 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("rebase-hf", "huggingface_hub", "httpx2", "aiohttp", "datasets", "rensa", "usearch")
+# What a result says it was made with, where it is installed; by the first word of the script's name.
+PACKAGES = {
+    "teacher": ("rebase-hf", "huggingface_hub", "httpx2", "aiohttp", "datasets", "rensa", "usearch"),
+    "index": (
+        *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
+        *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,17 @@ def _circumstances(name: str) -> dict[str, Any]:
         "load": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": _versions(PACKAGES[name.split("_")[0]]),
     }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    return {package: version(package) for package in packages if find_distribution(package)}
+
+
+def find_distribution(package: str) -> bool:
+    """Return whether a package is installed."""
+    return next(iter(distributions(name=package)), None) is not None
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Putting what benchmarks measured into a page: a table of the results, and nothing else.
+
+The page holds the table between two marks; `--check` says whether it holds what the results say.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import RESULTS, ROOT
+
+START, END = "<!-- figures:start -->", "<!-- figures:end -->"
+Results = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresPage:
+    """A page with figures.
+
+    Attributes:
+        name: Of the module that fills it, and the first word of the results' names.
+        document: The page, within the repository.
+        rows: The keys of the lines in the table's order, each with what others reach.
+        circumstances: What a reader must know beside.
+    """
+
+    name: str
+    document: str
+    rows: Mapping[str, str]
+    circumstances: str
+
+    def table(self, results: Results) -> str:
+        """Return the figures as Markdown.
+
+        Args:
+            results: The content of the result files by name.
+        """
+        lines = {line["key"]: line for result in results.values() for line in result["lines"]}
+        if unknown := lines.keys() - self.rows.keys():
+            raise SystemExit(f"{', '.join(sorted(unknown))}: name these in benchmarks/{self.name}_figures.py.")
+        others = any(self.rows.values())
+        rows = [
+            "| what | measured | to reach | |" + (" best of the others |" if others else ""),
+            "|---|---|---|---|" + ("---|" if others else ""),
+        ]
+        for key, peers in self.rows.items():
+            if (line := lines.get(key)) is not None:
+                reached = {True: "reached", False: "missed", None: ""}[line["met"]]
+                cells = f"| {line['what']} | {line['shown']} | {line['target'] or ''} | {reached} |"
+                rows.append(cells + (f" {peers} |" if others else ""))
+        return "\n".join([*rows, "", f"{_made_by(results)} {self.circumstances}".rstrip()])
+
+    def filled(self, text: str, results: Results) -> str:
+        """Return a document's text with what stands between the marks made from the results."""
+        before, start, rest = text.partition(START)
+        _, end, after = rest.partition(END)
+        if not start or not end:
+            raise SystemExit(f"The document lacks {START} or, after it, {END}; put them where the table belongs.")
+        return f"{before}{start}\n{self.table(results)}\n{end}{after}"
+
+    def main(self) -> None:
+        """Run the command line."""
+        parser = argparse.ArgumentParser(description=f"Put what was measured into {self.document}.")
+        parser.add_argument("--check", action="store_true", help="only say whether the page holds it")
+        parser.add_argument("--results", type=Path, default=RESULTS)
+        parser.add_argument("--document", type=Path, default=ROOT / self.document)
+        arguments = parser.parse_args()
+        files = sorted(arguments.results.glob(f"{self.name}_*.json"))
+        results = {path.stem: json.loads(path.read_text()) for path in files}
+        if not results:
+            sys.exit(f"There are no results in {arguments.results}. Run: make bench-{self.name}")
+        text = arguments.document.read_text()
+        made = self.filled(text, results)
+        if arguments.check and made != text:
+            sys.exit(
+                f"{arguments.document} does not say what {arguments.results} holds. "
+                f"Run: python -m benchmarks.{self.name}_figures"
+            )
+        arguments.document.write_text(made)
+
+
+def _made_by(results: Results) -> str:
+    made = list(results.values())
+    dates = sorted({result["date"] for result in made})
+    machines = sorted({f"{result['cores']} cores, Python {result['python']}" for result in made})
+    packages = sorted({f"{name} {number}" for result in made for name, number in result["packages"].items()})
+    commands = ", ".join(f"`{result['command']}`" for result in made)
+    return (
+        f"Made by {commands}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; {'; '.join(machines)}; "
+        f"{', '.join(packages)}."
+    )
