@@ -205,7 +205,9 @@ def lines(figures: dict[str, dict[str, Any]], options: argparse.Namespace) -> li
         Line("whole_open", "opening it, once it was verified", f"{opened['open_ms']:.0f} ms"),
         Line("whole_first", "opening it and the first search", f"{opened['first_ms']:.0f} ms"),
         Line("whole_open_rss", "memory that takes", f"{opened['mib']:.0f} MiB"),
-        Line("whole_fetch", f"RowIndex.rows of {FETCHED:,} scattered keys, warm", **at_most(opened["fetch_ms"], 5, "ms")),
+        Line(
+            "whole_fetch", f"RowIndex.rows of {FETCHED:,} scattered keys, warm", **at_most(opened["fetch_ms"], 5, "ms")
+        ),
     ]
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _REMEMBERED_FILTERS = 8
+_OPENED_AT_ONCE = 16
 
 
 class IndexReader:
@@ -52,15 +53,23 @@ class IndexReader:
         self._filters: dict[tuple[RowFilter, bool, int], tuple[CellFilter | None, Array | None]] = {}
         self._words: LexicalIndex | None = None
         self._opening = threading.Lock()
+        # Few are opened at once: who holds them reads on when the index is changed.
+        for number in range(len(self._names) if len(self._names) <= _OPENED_AT_ONCE else 0):
+            self.segment(number)
 
     def segment(self, number: int) -> LiveSegment:
         """Return a segment, opened."""
         with self._opening:
             if number not in self._segments:
+                try:
+                    segment = Segment(self.path / self._names[number])
+                except FileNotFoundError as error:  # it was there when the index was opened
+                    raise RowIndexError(
+                        f"Index {self.path} has changed since it was opened ({self._names[number]} is gone). "
+                        "Open it again."
+                    ) from error
                 self._segments[number] = LiveSegment(
-                    Segment(self.path / self._names[number]),
-                    self.places.owners(number),
-                    lambda rows: self.places.keys_of(number, rows),
+                    segment, self.places.owners(number), lambda rows: self.places.keys_of(number, rows)
                 )
             return self._segments[number]
 

@@ -284,3 +284,19 @@ def test_a_source_killed_in_its_second_piece_goes_on_there(tmp_path, snapshot):
     assert len(again) == 41 + 1  # of the third piece, and the description
     assert index.rows([0, 160, 200]) == build(tmp_path / "other", [source]).rows([0, 160, 200])
     assert snapshot(index.path) == snapshot(build(tmp_path / "third", [source], max_segment_texts=80).path)
+
+
+def test_who_has_an_index_open_reads_on_when_it_is_changed(tmp_path, many):
+    index = build(tmp_path / "index", many[:3])
+    rows, found = index.rows(range(10)), index.search("noun3 verb4", k=5)
+    index.remove(["part0", "part1"])
+    assert (index.rows(range(10)), index.search("noun3 verb4", k=5)) == (rows, found)
+
+
+def test_a_segment_that_has_gone_since_is_named(tmp_path):
+    sources = [made_source(tmp_path / "bank", f"s{n}", 6) for n in range(18)]
+    index = build(tmp_path / "index", sources, max_segment_texts=25)
+    assert len(read_manifest(index.path).segments) > 16
+    build(index.path, sources[:1])
+    with pytest.raises(RowIndexError, match=r"has changed since it was opened \(segment-.* is gone\)"):
+        index.search("noun3", k=3)

@@ -259,10 +259,11 @@ def test_no_description_leaves_its_line(home, tmp_path, name, where):
 
 def describe_otherwise(index: RowIndex, text: str) -> RowIndex:
     manifest = read_manifest(index.path)
-    folder = index.path / manifest.generation
+    folder = index.path / manifest.catalog.name
     content = (folder / "sources.json").read_text()
     (folder / "sources.json").write_text(content.replace(json.dumps(ABOUT), json.dumps(text)))
-    replace(manifest, fingerprint="f" * 64, files=describe_files(folder)).write(index.path)
+    catalog = replace(manifest.catalog, files=describe_files(folder, manifest.catalog.files))
+    replace(manifest, fingerprint="f" * 64, catalog=catalog).write(index.path)
     return RowIndex.open(index.path, encoder=HashingEncoder())
 
 
