@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.lexical_parts import open_parts, read_contents
-from rebase_hf.index.lexical_ranking import HIGHEST_PART, SAME_SCORE, Hit, Ranking, Term, best
+from rebase_hf.index.lexical_ranking import HIGHEST_PART, Filter, Hit, Term, best_hits, best_within
 from rebase_hf.index.lexical_words import KEY, SOURCE, TEXT, analyser, plain, role_field
 
 Keys = NDArray[np.int64]
@@ -29,6 +29,8 @@ MAX_QUERY_CHARS = 20_000
 MAX_SOURCE_TERMS = 64
 # A filter that lets so great a share of the rows pass is applied to what is found, a narrower one is in the query.
 WIDE_FILTER = 0.1
+# Sums of the same float32 scores differ by so much with the order in which they are added; it is no difference.
+SAME_SCORE = 2e-6
 # A word in more than this share of the rows is worth one walk through its list for the most a row gets for it.
 COMMON_WORD = 1 / 200
 
@@ -36,8 +38,8 @@ COMMON_WORD = 1 / 200
 class LexicalIndex:
     """One or several folders opened as one index; nothing is written into them. Reading is thread-safe.
 
-    Scores are BM25 (k1 1.2, b 0.75, lengths as Lucene rounds them) by the word statistics of all folders together, so
-    that how rows are spread over folders changes nothing. A filter changes which rows are returned, never their scores.
+    Scores are BM25 (k1 1.2, b 0.75, lengths as Lucene rounds them) by the word statistics of all folders together: how
+    rows are spread over folders changes nothing. A filter changes which rows are returned, never their scores.
 
     ```python
     rows = [(0, {"text": "The parcel never arrived"}, 7), (1, {"text": "Charged twice in May"}, 7)]
@@ -125,7 +127,7 @@ class LexicalIndex:
         return _ordered(self._keys([address for _, address in hits]), scores, k)
 
     def _terms(self, text: str, fields: Sequence[str]) -> list[Term]:
-        """Return what is to be added up, the rarest first."""
+        """Return what is to be added up."""
         from tantivy import Query
 
         counts = list(Counter(self.words(text[:MAX_QUERY_CHARS])).items())[:MAX_QUERY_WORDS]
@@ -136,7 +138,7 @@ class LexicalIndex:
                     query = Query.term_query(self._schema, field, word, "freq")
                     most = self._most_for(field, word, rows, query) * count
                     terms.append(Term(Query.boost_query(query, float(count)) if count > 1 else query, rows, most))
-        return sorted(terms, key=lambda term: term.rows)
+        return terms
 
     def _most_for(self, field: str, word: str, rows: int, query: Any) -> float:
         """Return what no row's score for a word exceeds: found once for a common word, at hand for any other."""
@@ -148,14 +150,13 @@ class LexicalIndex:
 
     def _hits(self, terms: Sequence[Term], k: int, allowed: set[int] | None) -> list[Hit]:
         if allowed is None:
-            return best(Ranking(self._searcher, self._schema, terms, self._folders), k) or []
+            return best_hits(self._searcher, terms, k) or []
         share = sum(self._sources[source] for source in allowed) / self._rows
         if share >= WIDE_FILTER:
-            wide = Ranking(self._searcher, self._schema, terms, self._folders, keep=self._keeper(allowed))
-            hits = best(wide, k, fetched=math.ceil(200 / share))
+            hits = best_hits(self._searcher, terms, k, Filter(self._keeper(allowed), share))
             if hits is not None:
                 return hits
-        return best(Ranking(self._searcher, self._schema, terms, within=self._within(allowed)), k) or []
+        return best_within(self._searcher, terms, k, self._clause(allowed))
 
     def _keeper(self, allowed: set[int]) -> Callable[[Sequence[Hit]], list[Hit]]:
         def keep(hits: Sequence[Hit]) -> list[Hit]:
@@ -164,7 +165,7 @@ class LexicalIndex:
 
         return keep
 
-    def _within(self, allowed: set[int]) -> Any:
+    def _clause(self, allowed: set[int]) -> Any:
         """Return the clause that lets only rows of these sources pass."""
         from tantivy import Occur, Query
 

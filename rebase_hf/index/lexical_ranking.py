@@ -1,38 +1,33 @@
-"""The k best rows for a sum of words, exactly, without adding up every row of every word (MaxScore).
+"""The k best rows for a sum of words, exactly, without adding up every row of every word (after MaxScore).
 
 tantivy could prune by itself (block-max WAND), but not from Python: its `Searcher.search` collects through a
-MultiCollector, which is handed every row that holds any of the words. So the query itself is made to meet fewer rows.
-From the rarest word to the commonest (Turtle & Flood 1995, https://doi.org/10.1016/0306-4573(95)00020-H), words are
+MultiCollector, which is handed every row that holds any of the words. So it is asked one word after the other, from
+the rarest to the commonest, each time for the best of the rows that hold this word. To them the words still to come
+are added by skipping through their lists, not by walking them. Rows without a rare word can't score high, so that the
+k-th score found so far, the bar, soon does two things (Turtle & Flood 1995, 10.1016/0306-4573(95)00020-H):
 
-- required: a row must hold one of them to be met at all;
-- added: their part is looked up for the rows so met, by skipping through their lists;
-- left out: the commonest of all, whose lists are the longest to walk and whose part is the smallest. It is asked for
-  only for the few rows that it could lift among the k best.
+- where all words still to come can give less together, there is nothing more to find;
+- a word without which they give less is one that the rows asked for must hold too.
 
-What is so missed has at most the sum of the most that any row gets for each of the other words. Where that reaches the
-k-th score found, the query is asked again: with as many required words as this score, by now known, calls for.
+What is missed is below the bar. Only when to stop being clever and add up everything is a matter of estimates.
 """
 
-import bisect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from rebase_hf.index.lexical_words import KEY
-
-# Sums of the same float32 scores differ by so much with the order in which they are added; it is no difference.
-SAME_SCORE = 2e-6
 # The highest that tf / (tf + ...) * (k1 + 1) can come to, with tantivy's k1.
 HIGHEST_PART = 2.2
-# Up to so many postings in all, to add up everything takes a quarter of a millisecond: no plan is cheaper.
-FEW_POSTINGS = 50_000
-REQUIRED_SHARE = 0.01
-LEFT_OUT_SHARE, LEFT_OUT_ROWS = 0.2, 100_000
-# To look a word up for a row takes as long as to add up so many postings.
-LOOK_UP = 3
-# Rows asked for by their keys: from so many (k, folders) on, it is cheaper to add the words that were left out.
-MAX_BY_KEY_K, MAX_BY_KEY_FOLDERS = 50, 8
-FETCHED = 200
+# Sums of the same float32 scores differ by less than so much with the order in which they are added.
+ROUNDING = 1e-5
+# To look a word up for a row takes as long as to add up so many of its postings, and longer by so much for every word
+# looked up around it; where rows must hold several words, about so many of those met hold them.
+LOOK_UP, LOOK_UP_WITHIN, HOLD_ALL = 2, 0.25, 0.2
+# Of more words than that, none is worth enough to leave others out: all is added up at once.
+MOST_TERMS = 20
+# Hits asked for beyond the k best, which show where these end; and those at which it is faster to filter first.
+FETCHED_BESIDE, MOST_FETCHED = 20, 4_096
+_MORE = 8
 
 Hit = tuple[float, Any]  # score and tantivy DocAddress
 
@@ -53,143 +48,116 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How many of the terms, rarest first, are required, and how many are added up; the others are left out."""
-
-    required: int
-    added: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Terms to rank the rows of a searcher by.
+class Filter:
+    """Which hits count.
 
     Attributes:
-        searcher, schema: Of tantivy.
-        terms: The rarest first.
-        folders: How many rows may share a key.
-        keep: Picks hits that a filter lets pass; None for all.
-        within: A tantivy query that rows must match, of score 0; an alternative to `keep`.
+        keep: Picks them of those found.
+        share: Of all rows, about how many it keeps.
     """
 
-    searcher: Any
-    schema: Any
-    terms: Sequence[Term]
-    folders: int = 1
-    keep: Callable[[Sequence[Hit]], list[Hit]] | None = None
-    within: Any = None
+    keep: Callable[[Sequence[Hit]], Sequence[Hit]]
+    share: float
 
 
-def best(ranking: Ranking, k: int, fetched: int = FETCHED) -> list[Hit] | None:
-    """Return the hits of all rows that may be among the k best, best first, rows equal to the k-th included.
+@dataclass(slots=True)
+class _Found:
+    """The hits so far by their address, and what a row must score to be among the k best."""
 
-    None where `ranking.keep` dropped so many that asking on would cost more than to ask `ranking.within`.
+    k: int
+    hits: dict[tuple[int, int], Hit] = field(default_factory=dict)
+    bar: float = 0.0
+
+    def add(self, hits: Sequence[Hit]) -> None:
+        """Take hits; of a row met before, the higher score is the one with all its words."""
+        for hit in hits:  # best first
+            if hit[0] < self.bar:
+                break
+            where = (hit[1].segment_ord, hit[1].doc)
+            if where not in self.hits or self.hits[where][0] < hit[0]:
+                self.hits[where] = hit
+        if len(self.hits) >= self.k:
+            self.bar = self.best()[self.k - 1][0] * (1 - ROUNDING)
+
+    def best(self) -> list[Hit]:
+        return sorted(self.hits.values(), key=lambda hit: -hit[0])
+
+
+def best_hits(searcher: Any, terms: Sequence[Term], k: int, only: Filter | None = None) -> list[Hit] | None:
+    """Return the k best hits and all that equal the k-th, best first; rows of lower scores may follow.
+
+    Returns:
+        None where the filter drops so much of what is found that `best_within` is the faster way.
     """
-    terms, limit = ranking.terms, max(fetched, 2 * k)
-    plan = _first_plan(ranking, k)
+    terms = sorted(terms, key=lambda term: term.rows)
+    found, spent = _Found(k), 0.0
+    for number in range(len(terms)):
+        rest = terms[number:]
+        if _most(rest) < found.bar:
+            break
+        needed, added = _shared_out(rest, found.bar)
+        spent += _effort(needed, added)
+        everything = len(terms) > MOST_TERMS or spent >= sum(term.rows for term in rest)
+        if not _fetch(searcher, _any_of(rest) if everything else _all_of(needed, added), found, only):
+            return None
+        if everything:
+            break
+    return found.best()
+
+
+def best_within(searcher: Any, terms: Sequence[Term], k: int, clause: Any) -> list[Hit]:
+    """Return the same as `best_hits`, of the rows that a tantivy clause lets pass; all of their words are added up."""
+    from tantivy import Occur, Query
+
+    found = _Found(k)
+    _fetch(searcher, Query.boolean_query([(Occur.Must, _any_of(terms)), clause]), found, None)
+    return found.best()
+
+
+def _fetch(searcher: Any, query: Any, found: _Found, only: Filter | None) -> bool:
+    """Take all hits of a query that reach the bar; return whether a filter left that possible."""
+    limit = found.k + FETCHED_BESIDE
+    if only is not None:
+        limit = int(limit / only.share)
     while True:
-        hits: list[Hit] = ranking.searcher.search(_query(ranking, plan), limit, count=False).hits
+        hits: Sequence[Hit] = searcher.search(query, limit, count=False).hits
         lowest = hits[-1][0] if len(hits) == limit else None
-        if ranking.keep is not None:
-            hits = ranking.keep(hits)
-        left_out = _most(terms[plan.added :])
-        if plan.added < len(terms):
-            hits = _completed(ranking, hits, k, left_out)
-        bar = _bar(hits, k)
-        unmet = plan.required < len(terms) and _most(terms[plan.required :]) >= bar
-        cut = lowest is not None and lowest + left_out >= bar
-        if not unmet and not cut:
-            return hits
-        if cut and plan.added == len(terms):
-            if ranking.keep is not None:
-                return None
-            limit *= 8
-        plan = _next_plan(terms, plan, bar if unmet else None, everything=cut)
+        found.add(hits if only is None else only.keep(hits))
+        if lowest is None or lowest < found.bar:
+            return True
+        limit *= _MORE
+        if only is not None and limit > MOST_FETCHED:
+            return False
 
 
-def _bar(hits: Sequence[Hit], k: int) -> float:
-    """Return what a row must reach to be among the k best, as far as is known."""
-    return float(hits[k - 1][0]) * (1 - SAME_SCORE) if len(hits) >= k else 0.0
+def _shared_out(terms: Sequence[Term], bar: float) -> tuple[list[Term], list[Term]]:
+    """Return which terms a row with the first of them must hold to reach the bar, and which it may hold."""
+    most = _most(terms)
+    needed = [term for term in terms if term is terms[0] or most - term.most < bar]
+    return needed, [term for term in terms if term not in needed]
+
+
+def _effort(needed: Sequence[Term], added: Sequence[Term]) -> float:
+    """Return about how many postings could be added up in the time that it takes to ask for these rows."""
+    met, holding = min(term.rows for term in needed), HOLD_ALL if len(needed) > 1 else 1
+    look_ups = len(needed) - 1 + holding * len(added)
+    return met * (1 + look_ups * LOOK_UP + holding * len(added) ** 2 * LOOK_UP_WITHIN)
 
 
 def _most(terms: Sequence[Term]) -> float:
-    return sum(term.most for term in terms) * (1 + SAME_SCORE)
+    return sum(term.most for term in terms) * (1 + ROUNDING)
 
 
-def _first_plan(ranking: Ranking, k: int) -> Plan:
-    terms, rows = ranking.terms, ranking.searcher.num_docs
-    count = len(terms)
-    if ranking.within is not None or sum(term.rows for term in terms) <= FEW_POSTINGS:
-        return Plan(count, count)
-    required = max(1, sum(term.rows <= REQUIRED_SHARE * rows for term in terms))
-    added = count
-    if k <= MAX_BY_KEY_K and ranking.folders <= MAX_BY_KEY_FOLDERS:
-        common = max(LEFT_OUT_SHARE * rows, LEFT_OUT_ROWS)
-        added = max(required, sum(term.rows <= common for term in terms))
-    return _if_cheaper(terms, Plan(required, added))
-
-
-def _next_plan(terms: Sequence[Term], plan: Plan, bar: float | None, *, everything: bool) -> Plan:
-    required = plan.required
-    if bar is not None:
-        required = len(terms)
-        while required > plan.required + 1 and _most(terms[required - 1 :]) < bar:
-            required -= 1
-    return _if_cheaper(terms, Plan(required, len(terms) if everything else max(required, plan.added)))
-
-
-def _if_cheaper(terms: Sequence[Term], plan: Plan) -> Plan:
-    """Return the plan, or the one that adds up everything where that costs no more."""
-    met = sum(term.rows for term in terms[: plan.required])
-    if met * (1 + LOOK_UP * (plan.added - plan.required)) < sum(term.rows for term in terms):
-        return plan
-    return Plan(len(terms), len(terms))
-
-
-def _query(ranking: Ranking, plan: Plan) -> Any:
+def _any_of(terms: Sequence[Term]) -> Any:
     from tantivy import Occur, Query
 
-    query = _any_of([term.query for term in ranking.terms[: plan.required]])
-    if ranking.within is not None:
-        query = Query.boolean_query([(Occur.Must, query), ranking.within])
-    return _adding(query, ranking.terms[plan.required : plan.added])
+    return Query.boolean_query([(Occur.Should, term.query) for term in terms])
 
 
-def _adding(query: Any, terms: Sequence[Term]) -> Any:
-    """Return a query for the same rows that scores the terms too: one inside the other, each is skipped through."""
+def _all_of(needed: Sequence[Term], added: Sequence[Term]) -> Any:
     from tantivy import Occur, Query
 
-    for term in terms:
+    query = Query.boolean_query([(Occur.Must, term.query) for term in needed])
+    for term in added:  # one inside the other: side by side, tantivy would walk their lists
         query = Query.boolean_query([(Occur.Must, query), (Occur.Should, term.query)])
     return query
-
-
-def _any_of(queries: Sequence[Any]) -> Any:
-    from tantivy import Occur, Query
-
-    return queries[0] if len(queries) == 1 else Query.boolean_query([(Occur.Should, query) for query in queries])
-
-
-def _completed(ranking: Ranking, hits: Sequence[Hit], k: int, left_out: float) -> list[Hit]:
-    """Return the hits that may be among the k best with all terms added, best first; all where they are too few."""
-    if len(hits) < k:
-        return list(hits)
-    sure = 2 * k
-    completed = _by_key(ranking, hits[:sure])
-    reach = _bar(completed, k) - left_out
-    end = bisect.bisect_right(hits, -reach, key=lambda hit: -hit[0])
-    if end > sure:
-        completed = sorted(completed + _by_key(ranking, hits[sure:end]), key=lambda hit: -hit[0])
-    return completed
-
-
-def _by_key(ranking: Ranking, hits: Sequence[Hit]) -> list[Hit]:
-    """Return the hits with their scores for all terms, best first."""
-    from tantivy import Query
-
-    keys = ranking.searcher.fast_field_values(KEY, [address for _, address in hits])
-    rows = _any_of([Query.term_query(ranking.schema, KEY, key) for key in keys])
-    query = _adding(Query.const_score_query(rows, 0.0), ranking.terms)
-    found = ranking.searcher.search(query, len(hits) * ranking.folders, count=False).hits
-    wanted = {(address.segment_ord, address.doc) for _, address in hits}
-    return [(score, address) for score, address in found if (address.segment_ord, address.doc) in wanted]

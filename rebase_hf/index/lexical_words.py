@@ -49,7 +49,7 @@ def new_index(folder: Path, roles: Sequence[str]) -> Any:
     schema = SchemaBuilder()
     for field in (TEXT, *map(role_field, roles)):
         schema.add_text_field(field, tokenizer_name=ANALYSER, index_option="freq")
-    schema.add_unsigned_field(KEY, indexed=True, fast=True)
+    schema.add_unsigned_field(KEY, fast=True)
     schema.add_unsigned_field(SOURCE, indexed=True, fast=True)
     index = Index(schema.build(), path=str(folder))
     index.register_tokenizer(ANALYSER, analyser())
