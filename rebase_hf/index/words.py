@@ -31,12 +31,11 @@ def write_words(
     Raises:
         MissingExtraError: It is wanted, and tantivy is not installed.
     """
-    if wanted is None:
-        return None  # XXX
     if wanted is None and find_spec("tantivy") is None:
         return None
     require("tantivy", what="Lexical search", extra="lexical")
-    from rebase_hf.index.lexical_building import build_lexical, list_files
+    from rebase_hf.index.lexical_building import build_lexical
+    from rebase_hf.index.lexical_parts import list_files
 
     owners = {piece.number: one for one in catalog for piece in one.pieces if piece.segment == name}
     build_lexical(folder, _rows(segment, owners), roles=ROLES)
