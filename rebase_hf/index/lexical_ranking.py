@@ -20,8 +20,9 @@ from typing import Any
 HIGHEST_PART = 2.2
 # Sums of the same float32 scores differ by less than so much with the order in which they are added.
 ROUNDING = 1e-5
-# To look a word up for a row takes as long as to add up so many of its postings, and longer by so much for every word
-# looked up around it; where rows must hold several words, about so many of those met hold them.
+# Estimates, tried out with benchmarks/index_lexical.py: to look a word up for a row takes as long as to add up so many
+# of its postings, and longer by so much for every word looked up around it; where rows must hold several words, such a
+# share of those met does. Twice or half of each changes little.
 LOOK_UP, LOOK_UP_WITHIN, HOLD_ALL = 2, 0.25, 0.2
 # Of more words than that, none is worth enough to leave others out: all is added up at once.
 MOST_TERMS = 20
