@@ -100,9 +100,7 @@ class _Writer:
             self._open = index, index.writer(self._writer_bytes, 1)
         if not self._fields.keys() >= texts.keys():
             unknown = ", ".join(sorted(texts.keys() - self._fields.keys()))
-            raise RowIndexError(
-                f"Row {key} has text of the role {unknown}; expected one of: {', '.join(self._roles)}."
-            )
+            raise RowIndexError(f"Row {key} has the role {unknown}; expected some of: {', '.join(self._roles)}.")
         document = Document()
         whole = plain("\n".join(texts.values()))
         document.add_text(TEXT, whole)

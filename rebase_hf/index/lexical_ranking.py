@@ -20,8 +20,9 @@ from typing import Any
 HIGHEST_PART = 2.2
 # Sums of the same float32 scores differ by less than so much with the order in which they are added.
 ROUNDING = 1e-5
-# To look a word up for a row takes as long as to add up so many of its postings, and longer by so much for every word
-# looked up around it; where rows must hold several words, about so many of those met hold them.
+# Estimates, tried out with benchmarks/index_lexical.py: to look a word up for a row takes as long as to add up so many
+# of its postings, and longer by so much for every word looked up around it; where rows must hold several words, such a
+# share of those met does. Twice or half of each changes little.
 LOOK_UP, LOOK_UP_WITHIN, HOLD_ALL = 2, 0.25, 0.2
 # Of more words than that, none is worth enough to leave others out: all is added up at once.
 MOST_TERMS = 20
@@ -69,13 +70,11 @@ class _Found:
     bar: float = 0.0
 
     def add(self, hits: Sequence[Hit]) -> None:
-        """Take hits; of a row met before, the higher score is the one with all its words."""
+        """Take hits; a row that was met before was met with all its words that count, and stays as it is."""
         for hit in hits:  # best first
             if hit[0] < self.bar:
                 break
-            where = (hit[1].segment_ord, hit[1].doc)
-            if where not in self.hits or self.hits[where][0] < hit[0]:
-                self.hits[where] = hit
+            self.hits.setdefault((hit[1].segment_ord, hit[1].doc), hit)
         if len(self.hits) >= self.k:
             self.bar = self.best()[self.k - 1][0] * (1 - ROUNDING)
 
@@ -132,9 +131,9 @@ def _fetch(searcher: Any, query: Any, found: _Found, only: Filter | None) -> boo
 
 def _shared_out(terms: Sequence[Term], bar: float) -> tuple[list[Term], list[Term]]:
     """Return which terms a row with the first of them must hold to reach the bar, and which it may hold."""
-    most = _most(terms)
-    needed = [term for term in terms if term is terms[0] or most - term.most < bar]
-    return needed, [term for term in terms if term not in needed]
+    most, others = _most(terms), terms[1:]
+    needed = [terms[0], *(term for term in others if most - term.most < bar)]
+    return needed, [term for term in others if most - term.most >= bar]
 
 
 def _effort(needed: Sequence[Term], added: Sequence[Term]) -> float:

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index.lexical import META, LexicalIndex, build_lexical, list_files
+from rebase_hf.index.lexical import LexicalIndex
+from rebase_hf.index.lexical_building import build_lexical
+from rebase_hf.index.lexical_parts import META, list_files
 
 LETTERS = [
     (0, "The parcel never arrived and nobody answers", 0),
@@ -26,10 +28,16 @@ LETTERS = [
 ]
 
 
+def build(folder: Path, rows: list[tuple[int, str, int]], **options) -> LexicalIndex:
+    assert build_lexical(
+        folder, [(key, {"text": text}, source) for key, text, source in rows], ["text"], **options
+    ) == len(rows)
+    return LexicalIndex([folder])
+
+
 @pytest.fixture
 def letters(tmp_path: Path) -> LexicalIndex:
-    build_lexical(tmp_path / "letters", LETTERS)
-    return LexicalIndex(tmp_path / "letters")
+    return build(tmp_path / "letters", LETTERS)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +50,7 @@ def many() -> list[tuple[int, str, int]]:
 
 @pytest.fixture(scope="module")
 def index(many, tmp_path_factory) -> LexicalIndex:
-    folder = tmp_path_factory.mktemp("many") / "lexical"
-    assert build_lexical(folder, many) == 3_000
-    return LexicalIndex(folder)
+    return build(tmp_path_factory.mktemp("many") / "lexical", many)
 
 
 def search(index: LexicalIndex, text: str, k: int = 10, **options) -> list[int]:
@@ -99,8 +105,7 @@ def test_a_filter_returns_the_best_of_its_sources_with_the_scores_they_have_with
 
 
 def test_a_filter_of_many_sources_works_too(tmp_path):
-    build_lexical(tmp_path / "lexical", [(n, f"word row{n}", n) for n in range(500)])
-    index = LexicalIndex(tmp_path / "lexical")
+    index = build(tmp_path / "lexical", [(n, f"word row{n}", n) for n in range(500)])
     assert search(index, "word", 200, sources=range(100, 250)) == list(range(100, 250))
     assert search(index, "word", 500, sources=range(100, 500)) == list(range(100, 500))
 
@@ -112,16 +117,14 @@ def test_no_source_allowed_finds_nothing(index):
 
 def test_equal_scores_stand_by_key_also_where_k_cuts_them(tmp_path):
     rows = [(key, "yes indeed" if key % 3 else "no", key // 50) for key in range(900)]
-    build_lexical(tmp_path / "one", rows)
-    build_lexical(tmp_path / "parts", rows, part_chars=700)
-    for index in (LexicalIndex(tmp_path / "one"), LexicalIndex(tmp_path / "parts")):
+    for index in (build(tmp_path / "one", rows), build(tmp_path / "parts", rows, part_chars=1_400)):
         assert search(index, "yes", 7) == [key for key in range(900) if key % 3][:7]
         assert search(index, "indeed yes no", 7, sources=[3]) == [key for key in range(150, 200) if not key % 3][:7]
 
 
 def test_the_same_rows_make_the_same_files(tmp_path, many):
     for name in ("one", "two"):
-        build_lexical(tmp_path / name, many, part_chars=50_000)
+        build(tmp_path / name, many, part_chars=100_000)
     first, second = (
         {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / name).iterdir()}
         for name in ("one", "two")
@@ -133,8 +136,7 @@ def test_the_same_rows_make_the_same_files(tmp_path, many):
 
 
 def test_cut_into_parts_it_finds_the_same(index, tmp_path, many):
-    build_lexical(tmp_path / "parts", many, part_chars=20_000)
-    parts = LexicalIndex(tmp_path / "parts")
+    parts = build(tmp_path / "parts", many, part_chars=40_000)
     queries = ["w3 w90 w17", "w1 w2 w3 w4 w5 w6 w7 w8", "w0"]
     for one, other in zip(index.search(queries, 40), parts.search(queries, 40), strict=True):
         assert one[0].tolist() == other[0].tolist()
@@ -145,23 +147,10 @@ def test_cut_into_parts_it_finds_the_same(index, tmp_path, many):
 def test_rows_that_overflow_the_writers_memory_are_found_in_order(tmp_path):
     # 15 MB is the least tantivy takes; words that are all different fill it several times.
     rows = [(key, " ".join(["same", *(f"v{key * 60 + n:x}" for n in range(60))]), key) for key in range(12_000)]
-    build_lexical(tmp_path / "lexical", rows, writer_bytes=15_000_000)
+    index = build(tmp_path / "lexical", rows, writer_bytes=15_000_000)
     assert len(list_files(tmp_path / "lexical")) > 1 + 6
-    index = LexicalIndex(tmp_path / "lexical")
     assert search(index, "same", 30) == list(range(30))
-    assert search(index, f"v{11_999 * 60:x}") == [11_999]
-
-
-def test_folders_opened_together_rank_as_one(index, tmp_path, many):
-    build_lexical(tmp_path / "a", many[:1_200])
-    build_lexical(tmp_path / "b", [(key - 1_200, text, source) for key, text, source in many[1_200:]])
-    both = LexicalIndex([tmp_path / "a", tmp_path / "b"], first_keys=[0, 1_200])
-    assert len(both) == 3_000
-    for options in ({}, {"sources": [2, 20]}):
-        [(keys, scores)] = both.search(["w3 w90 w17"], 40, **options)
-        [(expected, their_scores)] = index.search(["w3 w90 w17"], 40, **options)
-        assert keys.tolist() == expected.tolist()
-        np.testing.assert_allclose(scores, their_scores, rtol=1e-5)
+    assert search(index, f"v{5_999 * 60:x}") == [5_999]
 
 
 @pytest.mark.parametrize(
@@ -182,8 +171,7 @@ def test_any_text_is_a_safe_query(letters, query, k):
 def test_rows_of_any_text_can_be_held_and_found_by_their_own_words(tmp_path):
     rng = random.Random(0)
     texts = ["".join(chr(rng.randrange(0x11000)) for _ in range(60)) for _ in range(200)]
-    build_lexical(tmp_path / "lexical", [(key, f"{text} row{key}", 0) for key, text in enumerate(texts)])
-    index = LexicalIndex(tmp_path / "lexical")
+    index = build(tmp_path / "lexical", [(key, f"{text} row{key}", 0) for key, text in enumerate(texts)])
     for key, text in enumerate(texts):
         assert search(index, f"{text} row{key}", 1) == [key]
 
@@ -193,21 +181,22 @@ def test_long_queries_are_cut_and_answered(index):
 
 
 def test_an_index_of_no_rows_finds_nothing(tmp_path):
-    assert build_lexical(tmp_path / "lexical", []) == 0
+    index = build(tmp_path / "lexical", [])
     assert list_files(tmp_path / "lexical") == (META,)
-    assert search(LexicalIndex(tmp_path / "lexical"), "anything") == []
+    assert search(index, "anything") == search(index, "anything", sources=[1], roles=["text"]) == []
+    assert len(index) == 0
 
 
 @pytest.mark.parametrize("keys", [(0, 0), (3, 2)])
 def test_keys_that_do_not_rise_are_refused_and_leave_no_index(tmp_path, keys):
     with pytest.raises(RowIndexError, match="expected keys that rise"):
-        build_lexical(tmp_path / "lexical", [(key, "a row", 0) for key in keys])
+        build(tmp_path / "lexical", [(key, "a row", 0) for key in keys])
     assert not (tmp_path / "lexical").exists()
 
 
 def test_opening_and_searching_write_nothing(letters, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "letters").iterdir()}
-    search(LexicalIndex(tmp_path / "letters"), "parcel")
+    search(LexicalIndex([tmp_path / "letters"]), "parcel")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "letters").iterdir()} == before
     assert sorted(before) == list(list_files(tmp_path / "letters"))
 
@@ -223,7 +212,7 @@ def test_it_opens_on_a_read_only_disk(letters, tmp_path):
         "try: (Path(sys.argv[1]) / 'new').touch()\n"
         "except OSError: pass\n"
         "else: sys.exit('the disk takes files')\n"
-        "print(LexicalIndex(Path(sys.argv[1])).search(['parcel'], 5)[0][0].tolist())"
+        "print(LexicalIndex([Path(sys.argv[1])]).search(['parcel'], 5)[0][0].tolist())"
     )
     mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder), sys.executable, code]
@@ -240,14 +229,14 @@ def test_many_threads_find_what_one_finds(index):
 
 def test_what_is_no_lexical_index_is_refused_by_its_name(letters, tmp_path):
     with pytest.raises(RowIndexError, match="nowhere is no lexical index"):
-        LexicalIndex(tmp_path / "nowhere")
+        LexicalIndex([tmp_path / "nowhere"])
     meta = tmp_path / "letters" / META
     meta.write_text(meta.read_text().replace("words.1", "words.0"))
     with pytest.raises(RowIndexError, match="of another version of the lexical index"):
-        LexicalIndex(tmp_path / "letters")
+        LexicalIndex([tmp_path / "letters"])
 
 
 def test_a_part_that_is_missing_is_refused(letters, tmp_path):
     (tmp_path / "letters" / list_files(tmp_path / "letters")[0]).unlink()
     with pytest.raises(RowIndexError, match=r"letters can't be opened"):
-        LexicalIndex(tmp_path / "letters")
+        LexicalIndex([tmp_path / "letters"])
