@@ -33,7 +33,7 @@ def best_cosine(row, text):
 
 @pytest.mark.parametrize("mode", ["dense", "lexical", "both"])
 def test_the_score_is_the_best_cells_cosine_in_every_mode(letters, mode):
-    texts = ["noun3 zebra3", "verb2"]
+    texts = ["noun3 zebra3", "a verb2"]
     for text, found in zip(texts, letters.search(texts, k=15, mode=mode), strict=True):
         assert len(found) == 15
         for row in found:
