@@ -196,7 +196,7 @@ def _fetch(repo_id: str, folder: Path, manifest: Manifest, token: str | bool | N
         for name in _lacking(folder, manifest):
             if (folder / name).is_file():  # of another length: what is there would be taken for it
                 hf_hub_download(repo_id, name, force_download=True, **about)
-    except failures() as error:
+    except failures() + (ValueError,) as error:  # offline the client refuses to fetch anew with a ValueError
         return f"{line(error)}."
     return ""
 

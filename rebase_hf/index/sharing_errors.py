@@ -19,9 +19,12 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def line(error: BaseException) -> str:
-    """Return an error as one short line."""
-    said = " ".join(str(error).split())[:_LONGEST].rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    """Return an error, or what it came from, as one short line: the client's own often name no cause."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    said = " ".join(str(first).split())[:_LONGEST].rstrip(".")
+    return f"{type(first).__name__}: {said}" if said else type(first).__name__
 
 
 @contextmanager
