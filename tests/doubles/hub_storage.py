@@ -4,8 +4,8 @@
         ...
         assert all(request.token is None for request in storage.requests)
 
-Files from `part_bytes` on are uploaded in parts. Xet, the Hub's newer protocol, has no double: it is switched off where
-this is used (HF_HUB_DISABLE_XET), and what is tested goes the way of LFS.
+Files from `part_bytes` on are uploaded in parts. Xet, the Hub's newer protocol, has no double: it is switched off
+where this is used (HF_HUB_DISABLE_XET), and what is tested goes the way of LFS.
 """
 
 import hashlib

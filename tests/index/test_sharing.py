@@ -1,4 +1,4 @@
-"""Indexes on the Hub: pushed and opened by the real client, against a loopback Hub that keeps large files elsewhere."""
+"""Indexes on the Hub: pushed and opened by the real client; the loopback Hub keeps large files on another host."""
 
 import json
 import shutil
