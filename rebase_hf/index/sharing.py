@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from rebase_hf.errors import RowIndexError
 from rebase_hf.index.index_card import index_card, is_folder
 from rebase_hf.index.local_sources import looks_like_a_path
 from rebase_hf.index.manifest import MANIFEST, Manifest, is_part, read_manifest
-from rebase_hf.index.sharing_errors import failures, line, told_of_download, told_of_upload
+from rebase_hf.index.sharing_errors import failures, line, nowhere, told_of_download, told_of_upload
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,6 +25,7 @@ KIND = "dataset"
 # documentation of `create_commit`).
 MAX_FILE_BYTES = 5_000_000_000
 MAX_FILES = 25_000
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Names in one call of snapshot_download: it compares each with each, by patterns of which Python keeps 256 ready.
 _NAMES_AT_ONCE = 200
 
@@ -37,6 +39,8 @@ def download_index(repo_id: str, *, revision: str | None = None, token: str | bo
     Raises:
         RowIndexError: There is no such repo, revision or index, or it could not be fetched in full.
     """
+    if not _REPO_ID.fullmatch(repo_id):
+        raise nowhere(repo_id, "that is no name of a repo")  # a mistyped path is nothing to ask the Hub about
     from huggingface_hub import hf_hub_download
 
     with told_of_download(repo_id, revision):

@@ -35,7 +35,7 @@ def told_of_download(repo_id: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except HFValidationError as error:
-        raise _nowhere(repo_id, "that is no name of a repo") from error
+        raise nowhere(repo_id, "that is no name of a repo") from error
     except failures() as error:
         raise _of_download(error, repo_id, revision) from error
 
@@ -77,7 +77,7 @@ def _of_download(error: Any, repo_id: str, revision: str | None) -> RowIndexErro
             "`token=`."
         )
     if isinstance(error, RepositoryNotFoundError):
-        return _nowhere(repo_id, "there is no such repo, or it is private and the token may not see it")
+        return nowhere(repo_id, "there is no such repo, or it is private and the token may not see it")
     if isinstance(error, RevisionNotFoundError):
         return RowIndexError(f"Index `{repo_id}` has no revision `{revision}`; name a branch, tag or commit of it.")
     if isinstance(error, EntryNotFoundError):
@@ -85,7 +85,8 @@ def _of_download(error: Any, repo_id: str, revision: str | None) -> RowIndexErro
     return RowIndexError(f"Index `{repo_id}`{at} could not be fetched: {line(error)}. Try again later.")
 
 
-def _nowhere(repo_id: str, why: str) -> RowIndexError:
+def nowhere(repo_id: str, why: str) -> RowIndexError:
+    """Return the error for what is neither a folder nor a repo."""
     return RowIndexError(
         f"Index `{repo_id}` is neither a folder here nor a Hub dataset repo that could be fetched: {why}. Build it "
         f"with `rebase-hf index build {repo_id} --source ...`, or correct the name."
