@@ -123,6 +123,7 @@ def test_a_search_is_held_to_sources_licences_languages_and_roles(command, built
 
 def test_words_are_searched_and_what_counted_is_shown(command, encoder, complaints, reviews, tmp_path):
     pytest.importorskip("tantivy")
+    pytest.importorskip("rebase_hf.index.lexical_building")
     given = ("--source", complaints, "--source", reviews, "--encoder", encoder, "--words")
     code, out, err = command("build", tmp_path / "words", *given)
     assert code == 0, err

@@ -20,11 +20,13 @@ from typing import Any
 from rebase_hf.errors import RowIndexError
 from rebase_hf.home import rebase_home
 from rebase_hf.index.catalog import read_catalog
+from rebase_hf.index.graph_check import check_graph
 from rebase_hf.index.manifest import Manifest
 from rebase_hf.index.rows_store import CELL_COLUMNS
 from rebase_hf.index.segment import Segment
 from rebase_hf.index.segment_writing import SEGMENT
 from rebase_hf.index.source_records import IndexedSource
+from rebase_hf.index.vectors import GRAPH
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,7 @@ def _check_segment(segment: Segment, dimension: int, owners: Sequence[tuple[int,
             f"{segment.folder / SEGMENT} has vectors of {segment.dimension} dimensions, the encoder makes "
             f"{dimension}; it is of another index."
         )
+    check_graph(segment.folder / GRAPH, len(segment.vectors))
     starts = segment.rows.cell_starts
     for number, source in owners:
         if not 0 <= number < len(segment.pieces):
