@@ -125,7 +125,9 @@ def test_a_vouched_catalog_of_another_index_is_refused(pair, index, name):
         shutil.copy(other / name, own / name)
         shutil.copy(other / "description_vectors.npy", own / "description_vectors.npy")
     vouch(index)
-    with pytest.raises(RowIndexError, match=r"are not in segment-|description_vectors\.npy has shape"):
+    with pytest.raises(
+        RowIndexError, match=r"are not in segment-|description_vectors\.npy has shape|not have the words"
+    ):
         RowIndex.open(index)
 
 
@@ -171,6 +173,17 @@ def test_a_segment_that_the_manifest_does_not_name_is_missed(index):
     manifest = read_manifest(index)
     replace(manifest, segments=manifest.segments[:1]).write(index)
     with pytest.raises(RowIndexError, match=f"are not in {manifest.segments[1].rows.name}"):
+        RowIndex.open(index)
+
+
+def test_words_of_another_segment_are_refused(index):
+    manifest = read_manifest(index)
+    first, second = manifest.segments
+    if first.words is None:
+        pytest.skip("needs tantivy")
+    swapped = (IndexSegment(first.rows, second.words), IndexSegment(second.rows, first.words))
+    replace(manifest, segments=swapped).write(index)
+    with pytest.raises(RowIndexError, match=f"does not have the words of the rows of {first.rows.name}"):
         RowIndex.open(index)
 
 
