@@ -186,11 +186,6 @@ def test_an_option_out_of_range_is_one_line_and_exit_code_2(command, task_file, 
     assert not (tmp_path / "run").exists()
 
 
-def test_search_needs_a_number_of_rows_above_zero(command, model_index):
-    code, _, err = command("index", "search", model_index, "where is it", "-k", "-3")
-    assert code == 2 and "greater than or equal to 1" in err
-
-
 @pytest.mark.parametrize("words", [("--help",), ("generate", "--help"), ("doctor", "--help")])
 def test_help_tells_of_debug(command, words):
     code, out, _ = command(*words)
@@ -352,26 +347,6 @@ def test_other_kinds_of_task_become_datasets_too(command, model_index, tmp_path,
     assert code == 0, err
     rows = load_dataset("parquet", data_files=str(tmp_path / "run/data/train.parquet"), split="train")
     assert rows.num_rows == 8 and ("rationale" in rows.features) == (name == "headline")
-
-
-def test_an_index_is_built_shown_checked_and_searched(command, model_index, tmp_path):
-    encoder = model_index.parent / "static-encoder"
-    bank = ROOT / "examples/bank"
-    code, out, err = command(
-        "index", "build", tmp_path / "idx", "--encoder", encoder, "--source", bank / "parcel_mail",
-        "--source", bank / "subscription_complaints", "--source", bank / "forum_rants",
-    )  # fmt: skip
-    assert code == 0, err
-    assert "license_not_allowed" in out and "unknown_license" in out and "`cc-by-nc-4.0` is not allowed" in out
-    assert command("index", "info", tmp_path / "idx")[0] == 0
-    assert command("index", "verify", tmp_path / "idx")[0] == 0
-    code, out, _ = command("index", "search", tmp_path / "idx", "where is my parcel", "-k", 3)
-    assert code == 0 and len(out.strip().splitlines()) == 3 and "parcel_mail[" in out
-    victim = next((tmp_path / "idx").rglob("*.npy"))
-    content = victim.read_bytes()
-    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    code, _, err = command("index", "verify", tmp_path / "idx")
-    assert code == 2 and victim.name in err
 
 
 def test_an_output_folder_of_another_task_is_not_overwritten(command, task_file, model_index, tmp_path, triage):

@@ -1,34 +1,28 @@
-"""`rebase-hf index`: build, look into, check, search, and push an index."""
+"""`rebase-hf index`: build an index, change it, look into it, search it, and push it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rebase_hf.cli.story_text import terminal_line
+from rebase_hf.cli import index_changes, index_queries
+from rebase_hf.cli.index_options import Sources, SourcesFile, given_sources, listed
+from rebase_hf.cli.index_text import show_index
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.hub_search import DEFAULT_LIMIT, HubSearch
 from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
     from rebase_hf.index.opening import GivenSource
-    from rebase_hf.index.row_index import RowIndex
 
 app = typer.Typer(help="Build and look into an index of rows.", no_args_is_help=True)
-
-Folder = Annotated[str, typer.Argument(help="The index folder, or the id of a Hub repository that holds one.")]
 
 
 @app.command()
 def build(
     path: Annotated[Path, typer.Argument(help="Where the index goes.")],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help="ID[@REVISION][:CONFIG[:SPLIT]] of the Hub, or a folder or file here. As often as needed."),
-    ] = None,
-    sources_file: Annotated[
-        Path | None, typer.Option(help="A text file of sources, one a line; `#` begins a comment.")
-    ] = None,
+    source: Sources = None,
+    sources_file: SourcesFile = None,
     hub_filter: Annotated[
         list[str] | None,
         typer.Option(help="Search the Hub for datasets with this tag, as task_categories:text-classification."),
@@ -55,6 +49,13 @@ def build(
         float, typer.Option(help="Leave out a Hub source that has to be waited for longer. 0: wait for ever.")
     ] = MAX_SOURCE_SECONDS,
     min_text_columns: Annotated[int, typer.Option(help="Leave out sources with fewer columns of text.")] = 1,
+    words: Annotated[
+        bool | None,
+        typer.Option(
+            "--words/--no-words", help="Index the words, too, for lexical search. Default: where tantivy is installed."
+        ),
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Build in less time what finds a little less.")] = False,
 ) -> None:
     """Build an index over the rows of many datasets. A build that was cut short goes on where it was.
 
@@ -66,9 +67,9 @@ def build(
     from rebase_hf.index.licenses import DEFAULT_LICENSES
     from rebase_hf.index.row_index import RowIndex
 
-    licenses = _listed(license)
-    sources: list[GivenSource] = [*(source or ()), *(_read_list(sources_file) if sources_file else ())]
-    search = _search(hub_filter, _listed(language), [] if "any" in licenses else licenses, limit)
+    licenses = listed(license)
+    sources: list[GivenSource] = [*given_sources(source, sources_file)]
+    search = _search(hub_filter, listed(language), [] if "any" in licenses else licenses, limit)
     sources += [search] if search else []
     if not sources:
         raise RowIndexError("No source was given; name one with --source, --sources-file or --hub-filter.")
@@ -82,13 +83,10 @@ def build(
         max_source_bytes=max_source_bytes or None,
         max_source_seconds=max_source_seconds or None,
         min_text_columns=min_text_columns,
+        words=words,
+        fast=fast,
     )
-    _show(index)
-
-
-def _listed(values: list[str] | None) -> list[str]:
-    """Return the items of an option that takes `a,b` and may be given several times."""
-    return [item.strip() for value in values or () for item in value.split(",") if item.strip()]
+    show_index(index)
 
 
 def _search(
@@ -103,78 +101,5 @@ def _search(
     return search
 
 
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RowIndexError(f"--sources-file {path} can't be read: {error}.") from error
-    return [text for line in lines if (text := line.strip()) and not text.startswith("#")]
-
-
-@app.command()
-def info(path: Folder) -> None:
-    """Show what an index holds."""
-    from rebase_hf.index.row_index import RowIndex
-
-    _show(RowIndex.open(path))
-
-
-@app.command()
-def verify(path: Folder) -> None:
-    """Check every file of an index against its sha256."""
-    from rebase_hf.index.row_index import RowIndex
-
-    RowIndex.open(path).verify()
-    typer.echo("Every file is as it was built.")
-
-
-@app.command()
-def search(
-    path: Folder,
-    text: Annotated[str, typer.Argument(help="What to look for.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
-) -> None:
-    """Show the rows that have a cell nearest to a text."""
-    from rebase_hf.index.row_index import RowIndex
-
-    for found in RowIndex.open(path).search(text, k=k):
-        row = found.source
-        column = found.columns["text"]
-        shown = " ".join(row.cells[column].split())
-        shown = shown if len(shown) <= 100 else shown[:99] + "…"
-        typer.echo(terminal_line(f"{found.score:.3f}  {row.dataset}[{row.row}].{column}  {shown}"))
-
-
-@app.command()
-def push(
-    path: Folder,
-    repo_id: Annotated[str, typer.Argument(help="The Hub dataset repository to write to.")],
-) -> None:
-    """Publish an index to the Hub."""
-    from rebase_hf.index.row_index import RowIndex
-
-    typer.echo(RowIndex.open(path).push_to_hub(repo_id))
-
-
-def _show(index: "RowIndex") -> None:
-    facts = index.info()
-    licenses = ", ".join(f"{name} {rows}" for name, rows in facts["licenses"].items())
-    size = f"{facts['bytes'] / 1e6:.1f} MB"
-    counts = f"{facts['rows']} rows of {len(index.sources)} sources, {facts['vectors']} vectors, {size}"
-    typer.echo(terminal_line(f"{facts['path']}: {counts}"))
-    typer.echo(terminal_line(f"fingerprint {facts['fingerprint'][:16]}, encoder {facts['encoder']['name']}"))
-    typer.echo(terminal_line(f"rows by licence: {licenses}"))
-    width = max(len(source.dataset) for source in index.sources)
-    for source in index.sources:
-        total = "" if source.total_rows == source.rows else f" of {source.total_rows or 'an unknown number of'}"
-        revision = (source.revision or "")[:12]
-        config = f"  {source.config}" if source.config else ""
-        how = "" if source.sampling == "even" else f"  ({source.sampling.replace('_', ' ')})"
-        typer.echo(
-            terminal_line(
-                f"  {source.dataset:<{width}}  {source.rows}{total} rows{how}  {source.license or 'no licence'}  "
-                f"{revision}{config}"
-            )
-        )
-    for skip in index.skipped:
-        typer.echo(terminal_line(f"  left out: {skip.source} ({skip.reason}): {skip.detail}"))
+index_changes.add_commands(app)
+index_queries.add_commands(app)

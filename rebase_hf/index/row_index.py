@@ -161,6 +161,8 @@ class RowIndex:
         if not path.exists():
             repo_id = str(path_or_repo_id)
             path = download_index(str(path_or_repo_id), revision=revision, token=token)
+        elif revision is not None:
+            raise RowIndexError(f"{path} is a folder here, and has no revision `{revision}`; only Hub repos have.")
         manifest = _verified(path.resolve())
         index = cls(path.resolve(), manifest, encoder=encoder, exact_below=exact_below)
         index._repo_id = repo_id

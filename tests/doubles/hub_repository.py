@@ -31,6 +31,14 @@ def is_lfs(path: str, size: int) -> bool:
     return path.endswith(LFS_SUFFIXES) or size > LFS_FROM
 
 
+def is_binary(content: bytes) -> bool:
+    """Whether the Hub would take this beginning of a file for that of a binary one, which git itself must not keep."""
+    try:
+        return "\0" in content.decode()
+    except UnicodeDecodeError as error:
+        return len(content) - error.start > 3  # not just a character that the end cuts
+
+
 def git_oid(content: bytes) -> str:
     """The name that git gives a blob."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -21,12 +21,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import yaml
 
-from tests.doubles.hub_repository import DATE, GITATTRIBUTES, Blob, Commit, Repository, is_lfs
+from tests.doubles.hub_repository import DATE, GITATTRIBUTES, Blob, Commit, Repository, is_binary, is_lfs
+
+if TYPE_CHECKING:
+    from tests.doubles.hub_storage import HubStorage
 
 PLURAL = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
@@ -77,13 +80,15 @@ class HubServer:
         failures: Rules (method, part of the path, status, how often) that make requests fail before they do anything.
         sent: Bytes of every answer's body by path, in order.
         page: Datasets on one page of a listing.
+        storage: Another host that keeps large files, as the Hub's are; None: they are kept here.
         stalled: Parts of paths whose answers stop after their first byte, until `release` is set.
     """
 
     token = "hf_testWrite"
     read_token = "hf_testRead"
 
-    def __init__(self) -> None:
+    def __init__(self, *, storage: "HubStorage | None" = None) -> None:
+        self.storage = storage
         self.repos: dict[tuple[str, str], Repository] = {}
         self.requests: list[Request] = []
         self.failures: list[tuple[str, str, int, int]] = []
@@ -95,7 +100,7 @@ class HubServer:
         self.release = threading.Event()
         self.failure_headers: dict[str, str] = {}
         self.lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -317,7 +322,8 @@ class HubServer:
         held, files = self._commit(repo, route["rev"]).files, []
         for asked in json.loads(request.body)["files"]:
             path, known = asked["path"], held.get(asked["path"])
-            mode = "lfs" if is_lfs(path, asked["size"]) else "regular"
+            binary = is_binary(base64.b64decode(asked.get("sample") or ""))
+            mode = "lfs" if binary or is_lfs(path, asked["size"]) else "regular"
             files.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known and known.etag})
         return Answer.of({"files": files})
 
@@ -325,11 +331,11 @@ class HubServer:
         self._repo(request, route, write=True)
         objects = []
         for asked in json.loads(request.body)["objects"]:
-            actions = {
-                "upload": {"href": f"{self.url}/lfs-storage/{asked['oid']}"},
-                "verify": {"href": f"{self.url}/lfs-verify/{asked['oid']}"},
-            }
-            known = asked["oid"] in self.uploads
+            oid, upload = asked["oid"], {"href": f"{self.url}/lfs-storage/{asked['oid']}"}
+            if self.storage is not None:
+                upload = self.storage.upload_action(oid, asked["size"])
+            actions = {"upload": upload, "verify": {"href": f"{self.url}/lfs-verify/{oid}"}}
+            known = oid in self._objects()
             objects.append({**asked, "authenticated": True} | ({} if known else {"actions": actions}))
         return Answer.of({"transfer": "basic", "objects": objects})
 
@@ -339,8 +345,11 @@ class HubServer:
         self.uploads[route["oid"]] = request.body
         return Answer(200)
 
+    def _objects(self) -> dict[str, bytes]:
+        return self.uploads if self.storage is None else self.storage.objects
+
     def lfs_verify(self, request: Request, route: dict[str, str], query: dict[str, str]) -> Answer:
-        if route["oid"] not in self.uploads:
+        if route["oid"] not in self._objects():
             raise Refusal(404, message="Object not found")
         return Answer.of({})
 
@@ -366,6 +375,8 @@ class HubServer:
             content = (
                 base64.b64decode(value["content"]) if value.get("encoding") == "base64" else value["content"].encode()
             )
+            if is_binary(content):
+                raise Refusal(400, message=f"Your push was rejected because it contains binary files: {path}")
             if path == "README.md":
                 self._check_card(content.decode())
             files[path] = Blob(content, lfs=False)
@@ -377,9 +388,9 @@ class HubServer:
                 for blob in c.files.values()
                 if blob.lfs and blob.sha256 == value["oid"]
             ]
-            if value["oid"] not in self.uploads and not known:
+            if value["oid"] not in self._objects() and not known:
                 raise Refusal(400, message=f"LFS object {value['oid']} of {path} was never uploaded")
-            files[path] = Blob(self.uploads.get(value["oid"]) or known[0], lfs=True)
+            files[path] = Blob(self._objects().get(value["oid"]) or known[0], lfs=True)
         elif key == "deletedFile":
             if files.pop(path, None) is None:
                 raise Refusal(404, "EntryNotFound", f"{path} does not exist")
@@ -407,6 +418,8 @@ class HubServer:
         headers = {"X-Repo-Commit": commit.sha, "ETag": f'"{blob.etag}"', "Accept-Ranges": "bytes"}
         if blob.lfs:
             headers |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(blob.content))}
+            if self.storage is not None:
+                return Answer(302, b"", headers | {"Location": self.storage.address(blob.sha256, blob.content)})
         return Answer(200, blob.content, headers)
 
     def _repo(self, request: Request, route: dict[str, str], *, write: bool = False) -> Repository:
@@ -472,10 +485,10 @@ ROUTES: list[tuple[str, str, Do]] = [
 ]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """HTTP only: reads the request, cuts the range out of the answer, writes it."""
 
-    hub: HubServer
+    hub: "HubServer | HubStorage"
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 

@@ -1,4 +1,4 @@
-"""Hub sources and indexes on the Hub, through the real clients, against a loopback Hub."""
+"""Hub sources, through the real clients, against a loopback Hub; `test_sharing.py` has indexes on the Hub."""
 
 import json
 
@@ -84,40 +84,6 @@ except RowIndexError as error:
     error = run(hub, tmp_path, code, HF_ENDPOINT="http://127.0.0.1:9")["error"]
     assert "`org/letters`: unreachable" in error
     assert "\n" not in error
-
-
-@pytest.mark.slow
-def test_an_index_goes_to_the_hub_in_one_commit_and_comes_back(hub, tmp_path):
-    letters = "".join(json.dumps({"letter": f"Dear farmer number {i}"}) + "\n" for i in range(8))
-    hub.add_repo("org/letters", {"README.md": card("cc-by-4.0", "Letters to farmers."), "train.jsonl": letters})
-    code = """
-for rows in (4, 100):
-    index = RowIndex.build(folder + "/index", ["org/letters"], encoder=HashingEncoder(), max_rows_per_source=rows)
-    index.push_to_hub("org/letters-index")
-show(index)
-"""
-    pushed = run(hub, tmp_path / "one", code)
-    commits = hub.commits("org/letters-index")
-    files = commits[-1].files
-    generations = {path.split("/")[0] for path in files if path.startswith("data-")}
-    assert generations == {f"data-{pushed['print'][:12]}"}  # what the first push put there is gone
-    readme = hub.repos["dataset", "org/letters-index"].head.files["README.md"].content.decode()
-    assert "cc-by-4.0" in readme
-    assert "| org/letters |" in readme
-    fetched = run(hub, tmp_path / "two", 'show(RowIndex.open("org/letters-index", encoder=HashingEncoder()))')
-    assert {**fetched, "path": ""} == {**pushed, "path": ""}
-    code = f"""
-show(RowIndex.open("org/letters-index", revision="{commits[-2].sha}"))
-"""
-    assert len(run(hub, tmp_path / "two", code)["rows"]) == 4
-    code = """
-try:
-    RowIndex.open("org/no-index")
-except RowIndexError as error:
-    print(json.dumps({"error": str(error)}))
-"""
-    error = run(hub, tmp_path / "two", code)["error"]
-    assert error.startswith("Index `org/no-index` is neither a folder here nor a Hub dataset repo")
 
 
 def test_a_hub_that_refuses_an_index_says_so_in_one_line(hub, tmp_path):
