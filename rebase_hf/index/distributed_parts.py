@@ -90,11 +90,13 @@ class Collected:
 
     Attributes:
         skipped: What was left out before it was read, then what could not be read.
+        addresses: What opens the sources again, by key; of those that could not be read, too.
         inputs: Digest of what went in, as a build by one machine would tell it; empty where it is not the last word.
     """
 
     sources: tuple[ReadSource, ...]
     skipped: tuple[SkippedSource, ...]
+    addresses: Mapping[str, str]
     inputs: str
 
     def pieces(self) -> list[tuple[int, int, PieceRecord]]:
@@ -171,16 +173,12 @@ def _again(step: str, rank: int) -> str:
 
 
 def _in_order(plan: BuildPlan, parts: Sequence[Part]) -> Collected:
-    by_place: dict[int, list[tuple[Part, int, PartSkip | PartSource]]] = {}
-    for part in parts:
-        number = 0
-        for entry in part.entries:
-            by_place.setdefault(entry.place, []).append((part, number, entry))
-            number += isinstance(entry, PartSource) and entry.source is not None
+    by_place = _by_place(parts)
     left_out: list[SkippedSource] = []
     unusable: list[SkippedSource] = []
     sources: list[ReadSource] = []
     keys: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for place, planned in enumerate(plan.entries):
         if isinstance(planned, SkippedSource):
             left_out.append(planned)
@@ -191,12 +189,25 @@ def _in_order(plan: BuildPlan, parts: Sequence[Part]) -> Collected:
                 left_out.append(duplicate(entry.address))
             else:
                 keys[entry.identity] = entry.key
+                if entry.reopen:
+                    addresses[entry.key] = entry.reopen
                 if entry.source is not None:
                     sources.append(ReadSource(part, entry, entry.source, number))
                 elif entry.skip is not None:
                     unusable.append(entry.skip)
     inputs = "" if unusable else inputs_digest(list(keys.values()), left_out, plan.settings)
-    return Collected(tuple(sources), (*left_out, *unusable), inputs)
+    return Collected(tuple(sources), (*left_out, *unusable), addresses, inputs)
+
+
+def _by_place(parts: Sequence[Part]) -> dict[int, list[tuple[Part, int, PartSkip | PartSource]]]:
+    """Return the entries by their place in the plan, each with its part and the number of its vector there."""
+    by_place: dict[int, list[tuple[Part, int, PartSkip | PartSource]]] = {}
+    for part in parts:
+        number = 0
+        for entry in part.entries:
+            by_place.setdefault(entry.place, []).append((part, number, entry))
+            number += isinstance(entry, PartSource) and entry.source is not None
+    return by_place
 
 
 def _entry(content: dict[str, Any]) -> PartSkip | PartSource:

@@ -100,8 +100,7 @@ def merge_parts(folder: SharedFolder, plan: BuildPlan, index: str | Path) -> Non
         present = present_index(root)
         if not (present is not None and collected.inputs and present.manifest.inputs == collected.inputs):
             _merge(folder, plan, collected, root)
-        again = {one.entry.key: one.entry.reopen for one in collected.sources}
-        addresses.remember(root, {key: address for key, address in again.items() if address})
+        addresses.remember(root, collected.addresses)
         for one in collected.sources:
             folder.drop(f"{part_folder(one.part.rank, plan.tasks)}/{one.entry.key}")
 

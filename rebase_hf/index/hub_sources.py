@@ -88,7 +88,7 @@ def pin_id(address: str, token: str | bool | None) -> str:
     name, colon, rest = address.partition(":")
     repo_id, _, revision = name.partition("@")
     try:
-        sha = HfApi(token=token).dataset_info(repo_id, revision=revision or None, expand=["sha"]).sha
+        sha = HfApi(token=token).dataset_info(repo_id, revision=revision or None).sha
     except reading_errors() as error:
         raise why(error, repo_id) from error
     return f"{repo_id}@{sha}{colon}{rest}"
