@@ -1,6 +1,8 @@
 """Many ranks against one machine. Steps are called as an executor calls them; executors have a file of their own."""
 
+import inspect
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,12 @@ def test_ranks_that_are_not_through_are_named(tmp_path, many):
     with pytest.raises(RowIndexError, match=r"^1 of 1 segments are not made yet: segments/000000-"):
         merge_step(shared, tmp_path / "index").run(None, 0, 1)
     assert not (tmp_path / "index").exists()
+
+
+def test_a_plan_without_settings_is_a_build_without_options():
+    asked = inspect.signature(RowIndex.build).parameters
+    for name, value in asdict(BuildSettings()).items():
+        assert asked[name].default == value, name
 
 
 def test_a_number_of_tasks_that_was_not_planned_is_refused(tmp_path, many):

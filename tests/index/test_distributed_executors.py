@@ -1,5 +1,6 @@
 """The steps run by datatrove's executors: local with a worker killed, Slurm with stand-ins for its commands, Ray."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,11 @@ import pytest
 
 from rebase_hf.index.encoders import PROBES
 from rebase_hf.index.row_index import RowIndex
+from tests.doubles.hub_server import HubServer
 from tests.doubles.slurm_commands import write_commands
 from tests.index.conftest import write_source
 from tests.index.hashing_encoder import HashingEncoder
+from tests.index.hub_process import card, run
 
 pytest.importorskip("datatrove")
 pytestmark = pytest.mark.timeout(200)
@@ -174,3 +177,39 @@ def test_ray_makes_the_index_that_one_machine_makes(tmp_path, sources, snapshot)
     finish(start(RAY, tmp_path, sources, RAY_USAGE_STATS_ENABLED="0"), tmp_path)
     one = RowIndex.build(tmp_path / "one", sources, encoder=HashingEncoder(), max_segment_texts=90)
     assert snapshot(tmp_path / "index") == snapshot(one.path)
+
+
+JOB = """
+import os
+from datatrove.executor import JobsPipelineExecutor
+from datatrove.io import get_datafolder
+from huggingface_hub import create_repo
+from rebase_hf.index.distributed import BuildSettings, merge_step, plan_index, read_step, segment_step
+shared = "hf://datasets/org/build/shared"
+def job(name, index):
+    tasks, step = {"read": (2, read_step(shared, encoder=HashingEncoder())), "segments": (2, segment_step(shared)),
+                   "merge": (1, merge_step(shared, folder + "/many"))}[name]
+    executor = JobsPipelineExecutor([step], tasks, logging_dir=f"hf://datasets/org/build/logs/{name}")
+    executor.logging_dir.pipe_file("ranks_to_run.json", json.dumps(list(range(tasks))).encode())
+    os.environ["DATATROVE_JOB_ARRAY_INDEX"] = str(index)  # what tells it that it is in the job
+    executor.run()
+    print(json.dumps([executor.is_rank_completed(index)]))
+"""
+
+
+@pytest.mark.slow
+def test_what_runs_in_jobs_of_the_hub_makes_the_index_that_one_machine_makes(tmp_path):
+    with HubServer() as hub:
+        for name in ("letters", "notes", "memos"):
+            rows = "".join(json.dumps({"text": f"A line of {name}, number {i}"}) + "\n" for i in range(20))
+            hub.add_repo(f"org/{name}", {"README.md": card("mit", f"Some {name}."), "train.jsonl": rows})
+        given = 'given = ["org/letters", "org/notes", "org/memos"]\n'
+        one = run(hub, tmp_path / "one", given + "build(given)")
+        plan = 'create_repo("org/build", repo_type="dataset")\nplan_index(shared, given, tasks=2, encoder=HashingEncoder())'
+        run(hub, tmp_path / "driver", JOB + given + plan + '\nprint("{}")')
+        for step, tasks in (("read", 2), ("segments", 2)):
+            for index in range(tasks):  # each on a machine of its own
+                assert run(hub, tmp_path / f"{step}{index}", JOB + f'job("{step}", {index})') == [True]
+        run(hub, tmp_path / "driver", JOB + 'job("merge", 0)')
+        many = run(hub, tmp_path / "driver", 'show(RowIndex.open(folder + "/many", encoder=HashingEncoder()))')
+    assert {**many, "path": ""} == {**one, "path": ""}
