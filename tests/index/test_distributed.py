@@ -10,6 +10,9 @@ from datasets import Dataset
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.distributed import BuildSettings, merge_step, plan_index, read_step, segment_step
+from rebase_hf.index.distributed_folder import SharedFolder
+from rebase_hf.index.distributed_parts import finished_part
+from rebase_hf.index.distributed_plan import read_plan
 from rebase_hf.index.encoders import PROBES
 from rebase_hf.index.manifest import MANIFEST, read_manifest
 from rebase_hf.index.row_index import RowIndex
@@ -225,6 +228,20 @@ def test_a_folder_that_no_machine_mounts_serves_as_well(tmp_path, many, snapshot
     one = RowIndex.build(tmp_path / "one", many, encoder=HashingEncoder(), max_segment_texts=90)
     index = build(f"memory://{tmp_path.name}/rows", tmp_path / "many", many, 3, settings=SMALL)
     assert snapshot(index.path) == snapshot(one.path)
+
+
+def test_what_was_fetched_for_an_earlier_plan_is_fetched_again(tmp_path, many, home):
+    address = f"memory://{tmp_path.name}/rows"
+    plan_index(address, many, tasks=3, encoder=HashingEncoder())
+    read(address, 3)
+    stale = SharedFolder.at(address).here / "parts" / "00001-of-00003" / "descriptions.npy"
+    about = finished_part(SharedFolder.at(address), read_plan(SharedFolder.at(address)), 1).files["descriptions.npy"]
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(bytes(about["size"]))
+    segments(address)
+    merge_step(address, tmp_path / "many").run(None, 0, 1)
+    one = RowIndex.build(tmp_path / "one", many, encoder=HashingEncoder())
+    assert RowIndex.open(tmp_path / "many").description_vectors.tolist() == one.description_vectors.tolist()
 
 
 def test_a_rank_that_reaches_none_of_its_sources_is_not_through(tmp_path):

@@ -205,8 +205,9 @@ def test_what_runs_in_jobs_of_the_hub_makes_the_index_that_one_machine_makes(tmp
             hub.add_repo(f"org/{name}", {"README.md": card("mit", f"Some {name}."), "train.jsonl": rows})
         given = 'given = ["org/letters", "org/notes", "org/memos"]\n'
         one = run(hub, tmp_path / "one", given + "build(given)")
-        plan = 'create_repo("org/build", repo_type="dataset")\nplan_index(shared, given, tasks=2, encoder=HashingEncoder())'
-        run(hub, tmp_path / "driver", JOB + given + plan + '\nprint("{}")')
+        plan = 'create_repo("org/build", repo_type="dataset")\n'
+        plan += 'plan_index(shared, given, tasks=2, encoder=HashingEncoder())\nprint("{}")'
+        run(hub, tmp_path / "driver", JOB + given + plan)
         for step, tasks in (("read", 2), ("segments", 2)):
             for index in range(tasks):  # each on a machine of its own
                 assert run(hub, tmp_path / f"{step}{index}", JOB + f'job("{step}", {index})') == [True]
