@@ -8,7 +8,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher test test-slow test-versions check lint types format clean
+.PHONY: demo bench-demo bench-teacher bench-scale test test-slow test-versions test-ray check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -25,19 +25,27 @@ bench-teacher: $(VENV)/package
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.teacher_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.teacher_figures && exit $$missed
 
+# About 12 minutes on 2 cores, with 8 GB of disk under TMPDIR.
+bench-scale: $(VENV)/package
+	$(BIN)/python -m benchmarks.scale_stages && $(BIN)/python -m benchmarks.scale_figures
+
 runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type f)
 	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))
 	@touch $@
 
 # About 7 minutes on 2 cores; the slow ones (students trained, processes killed, whole commands) take as long again.
 test: $(VENV)/package
-	$(BIN)/python -m pytest -m "not versions and not slow"
+	$(BIN)/python -m pytest -m "not versions and not slow and not ray"
 
 test-slow: $(VENV)/package
-	$(BIN)/python -m pytest -m "slow and not versions"
+	$(BIN)/python -m pytest -m "slow and not versions and not ray"
 
 test-versions: $(VENV)/package
 	$(BIN)/python -m pytest -m versions
+
+test-ray: $(VENV)/package
+	$(PIP) ray
+	$(BIN)/python -m pytest -m ray
 
 check: lint types test test-slow
 

@@ -6,9 +6,12 @@ from typing import Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index import vectors
+from rebase_hf.index.licenses import DEFAULT_LICENSES
 from rebase_hf.index.pieces import EMBEDDED_CHARS
 from rebase_hf.index.segment_writing import SegmentLimits
 from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS, SourceLimits
+
+EXACT_BELOW = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,11 @@ class BuildSettings:
         max_segment_texts: A segment is cut there; None where its files come near 5 GB.
     """
 
-    max_rows_per_source: int
-    licenses: tuple[str, ...] | str
-    max_source_rows: int | None
-    exact_below: int
-    seed: int
+    max_rows_per_source: int = 1000
+    licenses: tuple[str, ...] | str = DEFAULT_LICENSES
+    max_source_rows: int | None = None
+    exact_below: int = EXACT_BELOW
+    seed: int = 0
     max_source_bytes: int | None = MAX_SOURCE_BYTES
     max_source_seconds: float | None = MAX_SOURCE_SECONDS
     min_text_columns: int = 1

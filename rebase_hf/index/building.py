@@ -53,7 +53,7 @@ def build_index(
         if not opened:
             raise nothing_left(skipped)
         keyed = {key_of(source, encoder, settings): source for source in opened}
-        inputs = digest([list(keyed), [asdict(skip) for skip in skipped], asdict(settings)])
+        inputs = inputs_digest(list(keyed), skipped, settings)
         present = present_index(root)
         if present is not None and present.manifest.inputs == inputs:
             logger.info("Index %s is already built from these sources.", root)
@@ -97,7 +97,7 @@ def write_change(
     building = building_folder(change.root)
     building.mkdir(parents=True, exist_ok=True)
     writer = IndexWriter(change.root, building, present, about, settings)
-    _warn_of_languages(encoder, [one for one in change.wanted if isinstance(one, Source)])
+    warn_of_languages(encoder, [one for one in change.wanted if isinstance(one, Source)])
     keyed = [
         (one.key if isinstance(one, CatalogSource) else key_of(one, encoder, settings), one) for one in change.wanted
     ]
@@ -117,15 +117,26 @@ def locked(path: str | Path) -> Iterator[Path]:
     Raises:
         RowIndexError: It holds something else, or can't be written.
     """
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
-
     root = Path(path).expanduser().resolve()
     _check_target(root)
+    with written_alone(root):
+        yield root
+
+
+@contextmanager
+def written_alone(root: Path) -> Iterator[None]:
+    """Hold a folder for one process of this machine at a time.
+
+    Raises:
+        RowIndexError: It can't be written.
+    """
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
     locks = rebase_home() / "locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(locks / f"{digest(str(root))[:24]}.lock"):
-            yield root
+            yield
     except OSError as error:  # what goes wrong with reading a source never gets here
         raise RowIndexError(
             f"Index {root} could not be written: {error}. What is finished is kept; make room and build again."
@@ -143,6 +154,11 @@ def key_of(source: Source, encoder: Encoder, settings: BuildSettings) -> str:
     return source.key(VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
 
 
+def inputs_digest(keys: Sequence[str], skipped: Sequence[SkippedSource], settings: BuildSettings) -> str:
+    """Return the digest of what goes into an index: its sources, what was left out before they were read, settings."""
+    return digest([list(keys), [asdict(skip) for skip in skipped], asdict(settings)])
+
+
 def open_sources(
     sources: Sequence[GivenSource], settings: BuildSettings, token: str | bool | None
 ) -> tuple[list[Source], list[SkippedSource]]:
@@ -156,8 +172,13 @@ def open_sources(
             if isinstance(source, SkippedSource):
                 skipped.append(told(source))
             elif opened.setdefault(source.key(), source) is not source:
-                skipped.append(told(SkippedSource(source.address, "duplicate", "the same split is named twice")))
+                skipped.append(told(duplicate(source.address)))
     return list(opened.values()), skipped
+
+
+def duplicate(address: str) -> SkippedSource:
+    """Return the record of a source that another one already is."""
+    return SkippedSource(address, "duplicate", "the same split is named twice")
 
 
 def nothing_left(skipped: Sequence[SkippedSource]) -> RowIndexError:
@@ -188,7 +209,8 @@ def _check_target(root: Path) -> None:
             )
 
 
-def _warn_of_languages(encoder: Encoder, opened: Sequence[Source]) -> None:
+def warn_of_languages(encoder: Encoder, opened: Sequence[Source]) -> None:
+    """Warn of sources in languages that the encoder does not know."""
     languages = Counter(language for source in opened for language in source.language)
     for language, count in sorted(languages.items()):
         if warning := language_warning(encoder, language):

@@ -74,6 +74,26 @@ def open_id(
     return opened
 
 
+def pin_id(address: str, token: str | bool | None) -> str:
+    """Return a Hub dataset's address with the commit that its branch, or the revision named, shows now.
+
+    Args:
+        address: `org/name[@revision][:CONFIG[:SPLIT]]`.
+
+    Raises:
+        SourceUnusable: The Hub does not say; carries the reason.
+    """
+    from huggingface_hub import HfApi
+
+    name, colon, rest = address.partition(":")
+    repo_id, _, revision = name.partition("@")
+    try:
+        sha = HfApi(token=token).dataset_info(repo_id, revision=revision or None).sha
+    except reading_errors() as error:
+        raise why(error, repo_id) from error
+    return f"{repo_id}@{sha}{colon}{rest}"
+
+
 class _HubRepo:
     """One dataset repo at one commit."""
 

@@ -39,7 +39,7 @@ from rebase_hf.index.manifest import (
 )
 from rebase_hf.index.pieces import Piece
 from rebase_hf.index.segment import Segment
-from rebase_hf.index.segment_writing import SEGMENT_FILES, SegmentLimits, SegmentSize, write_segment
+from rebase_hf.index.segment_writing import SEGMENT_FILES, fitting_runs, write_segment
 from rebase_hf.index.source_records import SkippedSource
 from rebase_hf.index.staging import StagedSource
 from rebase_hf.index.verification import check_files
@@ -97,6 +97,7 @@ class IndexWriter:
         self.encoder, self._settings = encoder, settings
         self._segments: dict[str, Segment] = {}
         self._parts: dict[str, IndexPart] = {}
+        self._made_words: dict[str, IndexPart | None] = {}
         if present is not None:
             self._parts = {segment.rows.name: segment.rows for segment in present.manifest.segments}
 
@@ -123,6 +124,19 @@ class IndexWriter:
         )
         return self._keep("segment", beside, SEGMENT_FILES).name
 
+    def make_words(self, name: str, sources: Sequence[CatalogSource]) -> IndexPart | None:
+        """Index the words of those pieces of a segment that are of these sources; None where words are not indexed."""
+        if self._settings.words is False:
+            return None
+        beside = _emptied(self.building / "words.part")
+        written = write_words(beside, self.segment(name), name, sources, self._settings.words)
+        return None if written is None else self._keep("words", beside, written)
+
+    def take(self, made: IndexSegment) -> None:
+        """Take a segment, and the words of all its pieces, that were made elsewhere and moved to `building`."""
+        self._parts[made.rows.name] = made.rows
+        self._made_words[made.rows.name] = made.words
+
     def write(
         self,
         wanted: Sequence[CatalogSource | StagedSource],
@@ -141,7 +155,7 @@ class IndexWriter:
         catalog.write(_emptied(self.building / "catalog.part"))
         catalog_part = self._keep("catalog", self.building / "catalog.part", CATALOG_FILES)
         held = pieces_by_segment(catalog.sources)
-        segments = [IndexSegment(self._part(name), self._words(name, held[name], catalog)) for name in held]
+        segments = [IndexSegment(self.part(name), self._words(name, held[name], catalog)) for name in held]
         self._replace(catalog, catalog_part, segments, inputs)
 
     def _placed(self, slots: Sequence[Sequence[Piece | PlacedPiece]]) -> list[list[PlacedPiece]]:
@@ -166,9 +180,10 @@ class IndexWriter:
                 if not stays:
                     piece = self.segment(slot.segment).piece(slot.number) if isinstance(slot, PlacedPiece) else slot
                     waiting.append((source, number, piece))
-        for run in _runs(waiting, limits):
-            name = self.make_segment([piece for _, _, piece in run])
-            for place, (source, number, piece) in enumerate(run):
+        for run in fitting_runs([piece.record for _, _, piece in waiting], limits):
+            together = waiting[run.start : run.stop]
+            name = self.make_segment([piece for _, _, piece in together])
+            for place, (source, number, piece) in enumerate(together):
                 placed[source][number] = PlacedPiece(name, place, piece.record)
         return [[slot for slot in own if slot is not None] for own in placed]
 
@@ -187,17 +202,14 @@ class IndexWriter:
 
     def _words(self, name: str, living: set[int], catalog: Catalog) -> IndexPart | None:
         """Return the index of a segment's words: that which is there, where it is of the same pieces."""
-        if self._settings.words is False:
-            return None
+        if name in self._made_words:
+            return self._made_words[name]
         if self.present is not None:
             before = pieces_by_segment(self.present.catalog.sources).get(name)
             there = {one.rows.name: one.words for one in self.present.manifest.segments}.get(name)
             if there is not None and before == living:
                 return there
-        written = write_words(
-            _emptied(self.building / "words.part"), self.segment(name), name, catalog.sources, self._settings.words
-        )
-        return None if written is None else self._keep("words", self.building / "words.part", written)
+        return self.make_words(name, catalog.sources)
 
     def _keep(self, kind: str, beside: Path, names: Iterable[str]) -> IndexPart:
         """Give a finished folder the name that its content has."""
@@ -210,7 +222,8 @@ class IndexWriter:
         self._parts[part.name] = part
         return part
 
-    def _part(self, name: str) -> IndexPart:
+    def part(self, name: str) -> IndexPart:
+        """Return a segment as the manifest names it."""
         if name not in self._parts:  # made by a build that was killed
             folder = self.building / name if (self.building / name).is_dir() else self.root / name
             self._parts[name] = IndexPart(name, describe_files(folder, SEGMENT_FILES))
@@ -254,16 +267,3 @@ class IndexWriter:
 def _emptied(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-
-def _runs(waiting: Sequence[tuple[int, int, Piece]], limits: SegmentLimits) -> list[list[tuple[int, int, Piece]]]:
-    """Cut pieces into runs that fit a segment each."""
-    runs: list[list[tuple[int, int, Piece]]] = []
-    held = SegmentSize()
-    for entry in waiting:
-        record = entry[2].record
-        if not runs or not limits.fit(held := held.plus(record)):
-            runs.append([])
-            held = SegmentSize().plus(record)
-        runs[-1].append(entry)
-    return runs

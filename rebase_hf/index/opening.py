@@ -47,17 +47,29 @@ def open_all(
     Raises:
         RowIndexError: One is no kind of source at all.
     """
+    for _, opened in open_numbered(given, licenses=licenses, limits=limits, token=token):
+        yield opened
+
+
+def open_numbered(
+    given: Sequence[GivenSource],
+    *,
+    licenses: Sequence[str] | None,
+    limits: SourceLimits,
+    token: str | bool | None = None,
+) -> Iterator[tuple[int, Opened]]:
+    """Yield what `open_all` yields, each with the place of what it came from in `given`."""
     for source in given:
-        _check(source)
-    hub = _Hub(licenses, limits, token)
-    for source in given:
+        check_given(source)
+    hub = PatientHub(licenses, limits, token)
+    for number, source in enumerate(given):
         if isinstance(source, HubSearch):
-            yield from hub.search(source)
+            yield from ((number, opened) for opened in hub.search(source))
             continue
         try:
-            yield from (_within(opened, limits) for opened in _open(source, licenses, limits, hub))
+            yield from ((number, _within(opened, limits)) for opened in _open(source, licenses, limits, hub))
         except SourceUnusable as error:
-            yield SkippedSource(_name(source), error.reason, error.detail)
+            yield number, SkippedSource(name_of(source), error.reason, error.detail)
 
 
 def told(skip: SkippedSource) -> SkippedSource:
@@ -66,7 +78,8 @@ def told(skip: SkippedSource) -> SkippedSource:
     return skip
 
 
-def _check(source: GivenSource) -> None:
+def check_given(source: GivenSource) -> None:
+    """Raise RowIndexError for what is no kind of source."""
     from datasets import Dataset
 
     if isinstance(source, HubSearch):
@@ -79,7 +92,7 @@ def _check(source: GivenSource) -> None:
 
 
 def _open(
-    source: "str | Path | Dataset", licenses: Sequence[str] | None, limits: SourceLimits, hub: "_Hub"
+    source: "str | Path | Dataset", licenses: Sequence[str] | None, limits: SourceLimits, hub: "PatientHub"
 ) -> list[Opened]:
     if not isinstance(source, str | Path):
         return [local_sources.open_dataset(source, licenses, limits)]
@@ -98,11 +111,12 @@ def _within(opened: Opened, limits: SourceLimits) -> Opened:
     return SkippedSource(printable(opened.address), "too_many_rows", detail)
 
 
-def _name(source: "str | Path | Dataset") -> str:
+def name_of(source: "str | Path | Dataset") -> str:
+    """Return what a source that could not be opened is called."""
     return printable(str(source)) if isinstance(source, str | Path) else "datasets.Dataset"
 
 
-class _Hub:
+class PatientHub:
     """Asks the Hub patiently, and less so once it has not answered at all."""
 
     def __init__(self, licenses: Sequence[str] | None, limits: SourceLimits, token: str | bool | None) -> None:
@@ -118,17 +132,20 @@ class _Hub:
             )
         )
 
+    def pin(self, address: str) -> str:
+        """Return a Hub dataset's address with the commit that its branch shows now."""
+        return self._within_budget(lambda: hub_sources.pin_id(address, self._token))
+
+    def find(self, search: HubSearch) -> list[str | SkippedSource]:
+        """Return what a search finds, pinned, and what was passed over."""
+        try:
+            return self._within_budget(lambda: hub_search.find(search, self._licenses, self._token))
+        except SourceUnusable as error:
+            return [SkippedSource(printable(str(search)), error.reason, error.detail)]
+
     def search(self, search: HubSearch) -> Iterator[Opened]:
         """Yield the sources of the datasets that a search finds."""
-        try:
-            found = self._patiently(
-                lambda: TimeBudget(self._limits.max_source_seconds).call(
-                    lambda: hub_search.find(search, self._licenses, self._token)
-                )
-            )
-        except SourceUnusable as error:
-            yield SkippedSource(printable(str(search)), error.reason, error.detail)
-            return
+        found = self.find(search)
         for number, address in enumerate(found, start=1):
             if isinstance(address, SkippedSource):
                 yield address
@@ -138,6 +155,9 @@ class _Hub:
                 yield from (_within(opened, self._limits) for opened in self.open(address))
             except SourceUnusable as error:
                 yield SkippedSource(address, error.reason, error.detail)
+
+    def _within_budget(self, ask: Callable[[], T]) -> T:
+        return self._patiently(lambda: TimeBudget(self._limits.max_source_seconds).call(ask))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         for wait in (*self._waits, None):

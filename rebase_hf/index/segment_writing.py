@@ -70,6 +70,19 @@ class SegmentSize:
         )
 
 
+def fitting_runs(records: Sequence[PieceRecord], limits: SegmentLimits) -> list[range]:
+    """Cut pieces, in their order, into runs that fit a segment each."""
+    runs: list[range] = []
+    held = SegmentSize()
+    for number, record in enumerate(records):
+        held = held.plus(record)
+        if not runs or not limits.fit(held):
+            runs.append(range(number, number))
+            held = SegmentSize().plus(record)
+        runs[-1] = range(runs[-1].start, number + 1)
+    return runs
+
+
 def write_segment(
     pieces: Sequence[Piece], folder: Path, *, dimension: int, seed: int, expansion_add: int = vectors.EXPANSION_ADD
 ) -> None:

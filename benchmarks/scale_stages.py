@@ -1,0 +1,280 @@
+"""What each stage of a build by many machines costs, by its own steps: CPU seconds, memory, bytes; and one search.
+
+Two builds, one of a quarter of the rows. What a row costs is told by the difference, so that starting a process is not
+counted; and a graph's cost a text grows with the logarithm of its size, which two sizes show. Their encoder draws
+vectors and costs nothing that is counted; real encoders are measured beside, on texts of the same rows. Every part is
+a process of its own, so that its memory and its CPU time are its own. `benchmarks.scale_figures` makes the page's
+tables of what is written here.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims import ROOT, Line, parser, report
+from benchmarks.index_build import DrawnEncoder, Watch, write_sources
+from benchmarks.index_texts import made_rows
+from benchmarks.memory import peak_mib
+
+SMALLER = 4  # of 480,000 rows it has over 100,000 texts, too, from which on graphs are built by all cores
+SOURCES = 24
+QUERIES = 200
+MEBI = 1 << 20
+
+
+class FallingEncoder(DrawnEncoder):
+    """Drawn vectors whose variance falls with the dimension, as that of embeddings does when it is sorted."""
+
+    identity = "drawn-falling-1"
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit vectors."""
+        vectors = super().encode(texts) / (1 + np.arange(self.dimension, dtype=np.float32) / 24)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--rows", type=int, default=480_000)
+    made.add_argument(
+        "--encoded", type=int, default=1_500, help="texts encoded by each transformer; ten times by static"
+    )
+    made.add_argument("--part", choices=PARTS, help="measure this in this process (what the script itself calls)")
+    made.add_argument("--held", type=Path, help="where the parts find what the script made")
+    options = made.parse_args()
+    if options.part:
+        print(json.dumps(PARTS[options.part](options.held, options)))
+        return
+    with tempfile.TemporaryDirectory() as held:
+        figures = measured(Path(held), options)
+    report("scale_stages", made, options, lines(figures, options))
+
+
+def measured(held: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what every part measured."""
+    figures: dict[str, Any] = {}
+    for name, rows in (("small", options.rows // SMALLER), ("large", options.rows)):
+        (held / name).mkdir()
+        write_sources(held / name / "sources", rows, SOURCES)
+        for part in ("read", "segments"):
+            figures[f"{name}_{part}"] = run(part, held / name, options)
+    for part in ("merge", "search", "fp32", "int8", "static"):
+        figures[part] = run(part, held / "large", options)
+    return figures
+
+
+def run(part: str, held: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a part measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale_stages", "--part", part, "--held", str(held)]
+    command += ["--encoded", str(options.encoded)]
+    env = os.environ | {"REBASE_HOME": str(held / "home")}
+    told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, env=env).stdout
+    figures: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return figures
+
+
+def read(held: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """One rank reads all sources: opening, cells, pieces, checksums; encoding is left out of its CPU time."""
+    from rebase_hf.index.distributed import BuildSettings, plan_index
+    from rebase_hf.index.distributed_folder import SharedFolder
+    from rebase_hf.index.distributed_reading import read_rank
+
+    files = sorted(map(str, (held / "sources").glob("*.parquet")))
+    settings = BuildSettings(max_rows_per_source=10**9, licenses="any", exact_below=1)
+    plan = plan_index(held / "shared", files, tasks=1, encoder=FallingEncoder(), settings=settings)
+    encoding = Watch(FallingEncoder, "encode")
+    start = time.process_time()
+    part = read_rank(SharedFolder.at(held / "shared"), plan, 0, FallingEncoder())
+    pieces = [piece for entry in part.entries for piece in entry.pieces]  # type: ignore[union-attr]
+    return {
+        "cpu": time.process_time() - start - encoding.seconds,
+        "mib": peak_mib(),
+        "rows": sum(piece.rows for piece in pieces),
+        "texts": sum(piece.texts for piece in pieces),
+        "bytes": sum(int(about["size"]) for about in part.files.values()),
+    }
+
+
+def segments(held: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """One task makes the segment: checksums, joining, compressing, the graph, words."""
+    import usearch.index
+
+    from rebase_hf.index import index_writing, segment_writing
+    from rebase_hf.index.distributed_folder import SharedFolder
+    from rebase_hf.index.distributed_plan import read_plan
+    from rebase_hf.index.distributed_segments import make_segments
+
+    folder = SharedFolder.at(held / "shared")
+    watched = {
+        "graph": Watch(usearch.index.Index, "add"),
+        "words": Watch(index_writing, "write_words"),
+        "rows_written": Watch(segment_writing, "compress_rows"),
+    }
+    start = time.process_time()
+    made = make_segments(folder, read_plan(folder), 0, 1)
+    cpu = time.process_time() - start
+    sizes: dict[str, int] = {}
+    for path in (held / "shared" / "segments").glob("*/*-*/*"):
+        kind = path.name if path.name in ("graph.usearch", "vectors.npy") else path.parent.name.partition("-")[0]
+        sizes[kind] = sizes.get(kind, 0) + path.stat().st_size
+    return {
+        "cpu": cpu,
+        **{name: watch.seconds for name, watch in watched.items()},
+        "mib": peak_mib(),
+        "segments": made,
+        "sizes": sizes,
+    }
+
+
+def merge(held: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """One task checks the segments, moves them and writes catalog and manifest."""
+    from rebase_hf.index.distributed_folder import SharedFolder
+    from rebase_hf.index.distributed_plan import read_plan
+    from rebase_hf.index.distributed_segments import merge_parts
+
+    folder = SharedFolder.at(held / "shared")
+    start = time.process_time()
+    merge_parts(folder, read_plan(folder), held / "index")
+    cpu = time.process_time() - start
+    files = [path.stat().st_size for path in (held / "index").rglob("*") if path.is_file()]
+    return {"cpu": cpu, "bytes": sum(files)}
+
+
+def search(held: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """Opening for the first time, and searching one segment through its graph, warm."""
+    from usearch.index import Index
+
+    from rebase_hf import RowIndex
+    from rebase_hf.index.quantising import quantise
+    from rebase_hf.index.segment import Segment
+    from rebase_hf.index.vectors import default_expansion
+
+    start = time.process_time()
+    index = RowIndex.open(held / "index", encoder=FallingEncoder())
+    opened = time.process_time() - start
+    texts = [row[0] for row in made_rows(QUERIES, seed=5)]
+    queries = FallingEncoder().encode(texts)
+    index.nearest_rows(queries[0], 10)
+    walls = []
+    for query in queries:
+        start = time.perf_counter()
+        index.nearest_rows(query, 10)
+        walls.append(time.perf_counter() - start)
+    folder = next(index.path.glob("segment-*"))
+    graph = Index.restore(str(folder / "graph.usearch"), view=True)
+    scale = json.loads((folder / "segment.json").read_text())["scale"]
+    count = len(Segment(folder).vectors)
+    graph.expansion_search = default_expansion(count)
+    looked = [graph.search(quantise(query[None], scale)[0], 50).computed_distances for query in queries]
+    return {
+        "open_cpu": opened,
+        "ms": statistics.median(walls) * 1e3,
+        "looked_at": statistics.mean(looked),
+        "vectors": count,
+    }
+
+
+def encoded(spec: Callable[[Path], str | None], times: int) -> Callable[[Path, argparse.Namespace], dict[str, Any]]:
+    """Return a part that encodes texts of the rows with an encoder."""
+
+    def part(held: Path, options: argparse.Namespace) -> dict[str, Any]:
+        from rebase_hf.index.encoders import load_encoder
+
+        encoder = load_encoder(spec(held))
+        texts = [text for row in made_rows(options.encoded * times, seed=9) for text in row][: options.encoded * times]
+        encoder.encode(texts[:64])
+        start, wall = time.process_time(), time.perf_counter()
+        encoder.encode(texts)
+        cpu, seconds = time.process_time() - start, time.perf_counter() - wall
+        return {"cpu": cpu, "seconds": seconds, "texts": len(texts), "characters": sum(map(len, texts)) / len(texts)}
+
+    return part
+
+
+def static_model(held: Path) -> str:
+    """Distil a static model of the default one and return what loads it."""
+    from benchmarks.index_encoding import make_static
+    from rebase_hf.index.encoders import load_encoder
+
+    return f"static:{make_static(held / 'static', load_encoder('onnx-int8:'))}"
+
+
+def lines(figures: dict[str, Any], options: argparse.Namespace) -> list[Line]:
+    """Return what was measured as lines."""
+    read_, cut = (_both(figures, part) for part in ("read", "segments"))
+    for both in cut:
+        both["rest"] = both["cpu"] - both["graph"] - both["words"] - both["rows_written"]
+    rows, texts = read_[1]["rows"], read_[1]["texts"]
+
+    def rate(what: str, both: Sequence[dict[str, Any]]) -> str:
+        a_row = (both[1][what] - both[0][what]) / (rows - read_[0]["rows"])
+        return f"{1 / a_row:,.0f} rows a CPU-second ({a_row * 1e6:.0f} us a row)"
+
+    words = rate("words", cut) if cut[1]["words"] > 0.1 else "not indexed"
+    graph = f"{cut[1]['graph'] / texts * 1e6:.0f} us a text; of {read_[0]['texts']:,}, "
+    graph += f"{cut[0]['graph'] / read_[0]['texts'] * 1e6:.0f} us"
+    merged, found = figures["merge"], figures["search"]
+    return [
+        Line(
+            "read",
+            f"reading {rows:,} rows: opening, cells, pieces, checksums",
+            rate("cpu", read_),
+            details=_named(read_),
+        ),
+        *(_encoding(name, figures[name]) for name in ("fp32", "int8", "static")),
+        Line("graph", f"the graph of {texts:,} texts", graph, details=_named(cut)),
+        Line("words", "words, for lexical search", words),
+        Line("rows", "compressing rows", rate("rows_written", cut)),
+        Line("rest", "the rest of a segment: checksums, joining, cells", rate("rest", cut)),
+        Line(
+            "merge",
+            "merging: checksums, catalog, manifest",
+            f"{merged['cpu'] / merged['bytes'] * 1e9:.1f} CPU-seconds a GB",
+            details=merged,
+        ),
+        Line(
+            "search",
+            f"searching one segment of {found['vectors']:,} texts, warm, one thread",
+            f"{found['ms']:.1f} ms, {found['looked_at']:,.0f} vectors looked at",
+            details=found,
+        ),
+        Line("bytes", "bytes a row of the index", f"{merged['bytes'] / rows:,.0f}"),
+    ]
+
+
+def _both(figures: dict[str, Any], part: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return figures[f"small_{part}"], figures[f"large_{part}"]
+
+
+def _named(both: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    return dict(zip(("small", "large"), both, strict=True))
+
+
+def _encoding(name: str, figures: dict[str, Any]) -> Line:
+    words = {"fp32": "float32", "int8": "onnx-int8", "static": "static"}[name]
+    shown = f"{figures['texts'] / figures['cpu']:,.0f} texts a CPU-second"
+    return Line(name, f"encoding, {words}, texts of {figures['characters']:.0f} characters", shown, details=figures)
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
+    "read": read,
+    "segments": segments,
+    "merge": merge,
+    "search": search,
+    "fp32": encoded(lambda _: None, 1),
+    "int8": encoded(lambda _: "onnx-int8:", 1),
+    "static": encoded(static_model, 10),
+}
+
+if __name__ == "__main__":
+    main()
