@@ -152,7 +152,7 @@ class VectorStore:
             exact: Look at every vector instead of asking the graph.
             expansion: How many vectors a search keeps in view; None takes what holds recall@10 at .98.
             allowed: Only these vectors: a boolean mask, or ids. Recall is that of a search without.
-            threads: How many search the graph at once; 0 takes all cores.
+            threads: How many search at once; 0 takes all cores.
 
         Returns:
             Ids, int64 (m, k), and scores, float32 (m, k): `NO_ID` and `NO_SCORE` where there are fewer than k.
@@ -165,7 +165,7 @@ class VectorStore:
             return self._nearest_allowed(queries, k, Subset(allowed, len(self)), exact, expansion, threads)
         # Asking a graph for a large share of its vectors costs more than looking at them all.
         if exact or 2 * k >= len(self):
-            return scan(self.array, queries, k)
+            return scan(self.array, queries, k, threads=threads)
         ids, scores = _empty(len(queries), k)
         for part, candidates in self._candidates(queries, _rescored(k), expansion, threads):
             self._put(ids[part], scores[part], candidates, queries[part])
@@ -192,7 +192,7 @@ class VectorStore:
                 ids[numbers], scores[numbers], unanswered[numbers] = found, exactly, False
         rest = np.flatnonzero(unanswered)
         if len(rest):
-            ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids)
+            ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids, threads=threads)
         return ids, scores
 
     def _candidates(
