@@ -39,7 +39,9 @@ def vectors_and_queries(folder: Path, count: int, queries: int, *, real: int, se
         held_out, rest = base[order[:queries]], base[order[queries:]]
         np.save(queries_path, held_out)
         share = min(len(rest) / count, 1.0)
-        kind = "MiniLM embeddings of distinct cells" if kit else "SYNTHETIC clusters: no REBASE_KIT, recall says little"
+        kind = (
+            "MiniLM embeddings of distinct cells" if kit else "SYNTHETIC clusters (no REBASE_KIT; recall says little)"
+        )
         words_path.write_text(f"{share:.1%} {kind}, {1 - share:.1%} made between neighbours of these")
         beside = vectors_path.with_suffix(".part.npy")
         augment(rest, count, beside, seed)
