@@ -11,7 +11,7 @@ from benchmarks.index_vectors_work import BLOCK, K, Work
 from benchmarks.made_vectors import exact_nearest
 
 EXPANSIONS = (64, 128, 256, 512)
-SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.005, 0.0005)
+SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0005)
 
 
 def build_ours(work: Work, folder: Path | None = None, *, fast: bool = False) -> dict[str, Any]:
@@ -133,6 +133,25 @@ def open_hnswlib(work: Work) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "mib": resident_mib()}
 
 
+def order(work: Work) -> dict[str, Any]:
+    """Search at the default with the nodes as they are laid out, and at random."""
+    from rebase_hf.index.graph_order import write_in_order
+    from rebase_hf.index.vectors import GRAPH, VECTORS
+
+    shuffled = work.folder / "shuffled"
+    shuffled.mkdir(exist_ok=True)
+    (shuffled / VECTORS).unlink(missing_ok=True)
+    (shuffled / VECTORS).symlink_to((work.folder / VECTORS).resolve())
+    at_random = np.random.default_rng(0).permutation(len(work.vectors))
+    write_in_order(work.folder / GRAPH, shuffled / GRAPH, at_random)
+    stores = {"walking": opened(work), "random": opened(work, shuffled)}
+    spent: dict[str, list[float]] = {name: [] for name in stores}
+    for _ in range(4):  # the first round reads the files
+        for name, store in stores.items():
+            spent[name].append(cpu_of(lambda s=store: s.nearest(work.queries, K)))
+    return {name: min(times[1:]) / len(work.queries) * 1e6 for name, times in spent.items()}
+
+
 def filtered(work: Work) -> dict[str, Any]:
     """Search parts of every size: spread at random, and runs of the file, as sources are."""
     store, held = opened(work), work.vectors
@@ -209,6 +228,7 @@ PARTS = {
     "search_hnswlib": search_hnswlib,
     "open_ours": open_ours,
     "open_hnswlib": open_hnswlib,
+    "order": order,
     "filtered": filtered,
     "build_fast": build_fast,
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from rebase_hf.index.durable import sync_file, sync_folder
 from rebase_hf.index.graph_audit import link_unreachable
-from rebase_hf.index.graph_order import write_in_walking_order
+from rebase_hf.index.graph_order import write_in_order
 from rebase_hf.index.quantising import quantise
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def build_graph(
     strays = link_unreachable(beside)
     if strays:
         logger.info("Linked %d of %d vectors that no path led to.", strays, len(vectors))
-    if write_in_walking_order(beside, ordered):
+    if write_in_order(beside, ordered):
         os.replace(ordered, beside)
     elif len(vectors):
         logger.warning("The graph's file is laid out in a way that is not known; it was left as it is.")

@@ -1,13 +1,13 @@
-"""The nodes of a saved usearch graph put in the order in which a walk meets them: neighbours lie side by side.
+"""The nodes of a saved usearch graph put in the order in which a walk from its entry meets them.
 
 usearch keeps nodes as they were added, which must be at random (PERFORMANCE.md section 2), so that every step of a
-search reads somewhere else. Places are the graph's own business: keys, vectors and links stay what they are, and so
-does every answer. Of 1M vectors a search takes a fifth to a quarter less time, for 2 % of the build's
-(benchmarks/index_vectors.py, "batch" and "around").
+search reads somewhere else. Walked through, the nodes that searches pass most stand in front, and many neighbours side
+by side: fewer pages are looked up. Places are the graph's own business: keys, vectors and links stay what they are, and
+so does every answer. Both orders of the same graph are timed by `python -m benchmarks.index_vectors`, line "order".
 """
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,11 @@ Array = np.ndarray[Any, Any]
 _BLOCK = 32_768
 
 
-def write_in_walking_order(path: Path, target: Path) -> bool:
-    """Write a graph's file anew, its nodes in walking order; the same file makes the same bytes.
+def write_in_order(path: Path, target: Path, order: Array | None = None) -> bool:
+    """Write a graph's file anew with its nodes in another order; the same file makes the same bytes.
+
+    Args:
+        order: Nodes by their present places, each once; None is walking order.
 
     Returns:
         Whether it was: not where the file is laid out in a way that is not known, or is of no vectors.
@@ -27,9 +30,9 @@ def write_in_walking_order(path: Path, target: Path) -> bool:
     held, layout = map_graph(path)
     if layout is None or not layout.count:
         return False
-    order = _walking_order(bottom_links(held, layout)[2], layout.entry)
-    with target.open("wb") as stream:
-        _write(stream, held, layout, order)
+    if order is None:
+        order = _walking_order(bottom_links(held, layout)[2], layout.entry)
+    _write(target, held, layout, order)
     return True
 
 
@@ -49,19 +52,20 @@ def _walking_order(neighbours: Array, entry: int) -> Array:
     return np.concatenate([*fronts, np.flatnonzero(~met)])
 
 
-def _write(stream: BinaryIO, held: Array, layout: GraphLayout, order: Array) -> None:
+def _write(target: Path, held: Array, layout: GraphLayout, order: Array) -> None:
     places = np.empty(layout.count, np.uint32)
     places[order] = np.arange(layout.count, dtype=np.uint32)
     parts = [order[start : start + _BLOCK] for start in range(0, layout.count, _BLOCK)]
-    stream.write(held[:8].tobytes())
-    matrix = held[8 : layout.matrix_end].reshape(layout.count, layout.width)
-    for part in parts:
-        stream.write(matrix[part].tobytes())
-    stream.write(held[layout.matrix_end : layout.entry_at].tobytes())
-    stream.write(places[layout.entry].astype("<u8").tobytes())
-    stream.write(layout.levels[order].astype("<i2").tobytes())
-    for part in parts:
-        stream.write(_nodes(held, layout, part, places).tobytes())
+    with target.open("wb") as stream:
+        stream.write(held[:8].tobytes())
+        matrix = held[8 : layout.matrix_end].reshape(layout.count, layout.width)
+        for part in parts:
+            stream.write(matrix[part].tobytes())
+        stream.write(held[layout.matrix_end : layout.entry_at].tobytes())
+        stream.write(places[layout.entry].astype("<u8").tobytes())
+        stream.write(layout.levels[order].astype("<i2").tobytes())
+        for part in parts:
+            stream.write(_nodes(held, layout, part, places).tobytes())
 
 
 def _nodes(held: Array, layout: GraphLayout, nodes: Array, places: Array) -> Array:
