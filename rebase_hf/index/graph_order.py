@@ -2,8 +2,8 @@
 
 usearch keeps nodes as they were added, which must be at random (PERFORMANCE.md section 2), so that every step of a
 search reads somewhere else. Walked through, the nodes that searches pass most stand in front, and many neighbours side
-by side: fewer pages are looked up. Places are the graph's own business: keys, vectors and links stay what they are, and
-so does every answer. Both orders of the same graph are timed by `python -m benchmarks.index_vectors`, line "order".
+by side: fewer pages are looked up. Places are the graph's own business: keys, vectors and links stay what they are,
+and so does every answer. Both orders of one graph are timed by `python -m benchmarks.index_vectors`, line "order".
 """
 
 from pathlib import Path
