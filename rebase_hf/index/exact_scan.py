@@ -1,10 +1,16 @@
-"""Exact search: every vector, or every one of a subset, compared with the queries, block by block."""
+"""Exact search: every vector, or every one of a subset, compared with the queries, block by block.
 
+Threads look at a stretch of the vectors each. A score depends on its vector and its query alone, and the k best by
+score and id are the same whichever way they are looked for, so the answer is that of one thread, to the bit.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from rebase_hf.index.dots import Queries
+from rebase_hf.index.text_batches import usable_cores
 
 Array = np.ndarray[Any, Any]
 
@@ -12,28 +18,39 @@ NO_ID = -1  # fills up where there are fewer vectors than were asked for
 NO_SCORE = np.float32(-np.inf)
 _BLOCK = 8192
 _QUERIES = 64  # more at once make the blocks' scores fall out of the processor's cache
+_STRETCH = 4 * _BLOCK  # a thread's start costs as much as some thousand vectors do
 
 
-def scan(vectors: Array, queries: Array, k: int, ids: Array | None = None) -> tuple[Array, Array]:
+def scan(vectors: Array, queries: Array, k: int, ids: Array | None = None, *, threads: int = 1) -> tuple[Array, Array]:
     """Return the k vectors nearest to each query, best first, equal scores by id.
 
     Args:
         vectors: float16 (n, dimension), memory-mapped or not.
         queries: float32 (m, dimension).
         ids: Look only at these, rising; None looks at all.
+        threads: How many look at once; 0 takes all cores. The answer is the same.
 
     Returns:
         Ids, int64 (m, k), and scores, float32 (m, k); `NO_ID` and `NO_SCORE` where there are fewer than k.
     """
     found = np.full((len(queries), k), NO_ID, np.int64)
     scores = np.full((len(queries), k), NO_SCORE, np.float32)
-    for start in range(0, len(queries), _QUERIES):
-        part = slice(start, start + _QUERIES)
-        for best, own_ids, own_scores in zip(
-            _best(vectors, queries[part], k, ids), found[part], scores[part], strict=True
-        ):
-            held_ids, held_scores = best.nearest()
-            own_ids[: len(held_ids)], own_scores[: len(held_ids)] = held_ids, held_scores
+    count = len(vectors) if ids is None else len(ids)
+    stretches = max(min(threads or usable_cores(), count // _STRETCH), 1)
+    bounds = np.linspace(0, count, stretches + 1).astype(np.int64).tolist()
+    plain = np.asarray(vectors)  # a memory map's own indexing makes a map of each result
+    with ThreadPoolExecutor(stretches) as pool:  # starts no thread before it is given work
+        for start in range(0, len(queries), _QUERIES):
+            part = slice(start, start + _QUERIES)
+            packed = Queries(queries[part])
+
+            def look(first: int, last: int, packed: Queries = packed) -> list[_Best]:
+                return _best(plain, packed, k, ids, first, last)
+
+            each = list((map if stretches == 1 else pool.map)(look, bounds[:-1], bounds[1:]))
+            for own_ids, own_scores, *bests in zip(found[part], scores[part], *each, strict=True):
+                held_ids, held_scores = _joined(bests, k)
+                own_ids[: len(held_ids)], own_scores[: len(held_ids)] = held_ids, held_scores
     return found, scores
 
 
@@ -82,16 +99,21 @@ class _Best:
             self._floor = scores[-1]
 
 
-def _best(vectors: Array, queries: Array, k: int, ids: Array | None) -> list[_Best]:
-    packed = Queries(queries)
-    best = [_Best(k) for _ in queries]
-    count = len(vectors) if ids is None else len(ids)
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
+def _joined(bests: list[_Best], k: int) -> tuple[Array, Array]:
+    parts = [best.nearest() for best in bests]
+    if len(parts) == 1:
+        return parts[0]
+    return nearest_of(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), k)
+
+
+def _best(vectors: Array, queries: Queries, k: int, ids: Array | None, first: int, last: int) -> list[_Best]:
+    """Return what is best for each query of the vectors, or of the ids, from place `first` to `last`."""
+    best = [_Best(k) for _ in range(len(queries))]
+    for start in range(first, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
         block = np.arange(start, stop) if ids is None else ids[start:stop]
         whole = int(block[-1]) - int(block[0]) == stop - start - 1  # a run of the file needs no copy
         rows = vectors[int(block[0]) : int(block[-1]) + 1] if whole else vectors[block]
-        scores = packed.dots(np.asarray(rows))
-        for own, column in zip(best, np.ascontiguousarray(scores.T), strict=True):
+        for own, column in zip(best, np.ascontiguousarray(queries.dots(rows).T), strict=True):
             own.look_at(block, column)
     return best

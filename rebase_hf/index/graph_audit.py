@@ -3,24 +3,17 @@
 A build by several threads leaves vectors out of every other's neighbours (usearch issue 735): of 1M dense ones 2.9 %.
 Searching for each vector would tell, at 46 % of the build's time, and adding one again takes 35 ms; walking the links
 in the saved file takes 1 s for all, and every vector has neighbours of its own, which are given a link back.
-
-The layout is that of usearch 2 (`index_dense.hpp`, `index.hpp`), little-endian: the matrix of vectors behind two
-uint32 of its shape; a head of 64 bytes; five uint64 (size, connectivity, connectivity of level 0, highest level,
-entry); an int16 level of each node; then the nodes: key, level, and for each level how many neighbours it has and
-their places.
 """
 
-import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rebase_hf.index.graph_layout import NODE_HEAD, bottom_links, map_graph
+
 Array = np.ndarray[Any, Any]
 
-_HEAD = 64
-_MAGIC = b"usearch"
-_MAJOR = 2
 _BLOCK = 32_768
 _ROUNDS = 10
 # Links to a vector that had none; one makes it reachable, a few make it found.
@@ -101,57 +94,11 @@ class _Links:
         """Write the links that changed into the file."""
         with path.open("r+b") as stream:
             for node in sorted(self._changed):
-                stream.seek(int(self._starts[node]) + 10)
+                stream.seek(int(self._starts[node]) + NODE_HEAD)
                 held = self._neighbours[node, : self._counts[node]].astype("<u4")
                 stream.write(np.uint32(len(held)).astype("<u4").tobytes() + held.tobytes())
 
 
 def _read(path: Path) -> _Links | None:
-    if not path.stat().st_size:  # can't be mapped
-        return None
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        layout = _layout(content)
-        if layout is None:
-            return None
-        levels, starts, base = layout
-        return _Links(levels, starts, *_bottom(content, starts, base))
-
-
-def _layout(content: mmap.mmap) -> tuple[Array, Array, int] | None:
-    """Return each node's level and where it starts, and how many neighbours level 0 holds."""
-    if len(content) < 8:
-        return None
-    rows, width = (int(number) for number in np.frombuffer(content, "<u4", 2))
-    head = 8 + rows * width
-    if len(content) < head + _HEAD + 40 or content[head : head + 7] != _MAGIC:
-        return None
-    major = int(np.frombuffer(content, "<u2", 1, head + 7)[0])
-    size, connectivity, base, _, _ = (int(n) for n in np.frombuffer(content, "<u8", 5, head + _HEAD))
-    after = head + _HEAD + 40
-    if major != _MAJOR or size != rows or len(content) < after + 2 * size:
-        return None
-    levels = np.frombuffer(content, "<i2", size, after).astype(np.int64)
-    sizes = 10 + 4 + 4 * base + levels * (4 + 4 * connectivity)
-    ends = np.cumsum(sizes) + after + 2 * size
-    if size and int(ends[-1]) != len(content):
-        return None
-    return levels, ends - sizes, base
-
-
-def _bottom(content: mmap.mmap, starts: Array, base: int) -> tuple[Array, Array, Array]:
-    """Return the nodes' keys, and on level 0 how many neighbours and which, padded with a place behind the last."""
-    keys = np.empty(len(starts), np.uint64)
-    counts = np.empty(len(starts), np.int64)
-    neighbours = np.empty((len(starts), base), np.uint32)
-    held = np.frombuffer(content, np.uint8)
-    span = 14 + 4 * base
-    for start in range(0, len(starts), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        nodes = np.lib.stride_tricks.sliding_window_view(held, span)[starts[part]]
-        keys[part] = np.ascontiguousarray(nodes[:, :8]).view("<u8")[:, 0]
-        counts[part] = np.ascontiguousarray(nodes[:, 10:14]).view("<u4")[:, 0]
-        places = np.ascontiguousarray(nodes[:, 14:]).view("<u4")
-        neighbours[part] = np.where(np.arange(base) < counts[part, None], places, len(starts))
-        del nodes
-    del held
-    return keys, counts, neighbours
+    held, layout = map_graph(path)
+    return None if layout is None else _Links(layout.levels, layout.starts, *bottom_links(held, layout))

@@ -1,13 +1,8 @@
 """The vectors of an index: float16 on disk for exact scores, and a usearch graph of int8 ones to find candidates.
 
-The only file that imports usearch. Settings from PERFORMANCE.md section 1: vectors are scaled and rounded here,
-because usearch's own int8 cast truncates and uses a fifth of the range (exact-search ceiling of recall@10 .955,
-against .990); metric `ip` costs 22 % less building than `cos`. What the graph finds is scored again by the float16
-vectors, which gives back what the codes confuse.
+What the graph finds is scored again by the float16 vectors, which gives back what the codes confuse.
 """
 
-import logging
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,32 +12,40 @@ import numpy as np
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.dots import Queries, dots_of_each
-from rebase_hf.index.durable import read_array, sync_file, sync_folder
+from rebase_hf.index.durable import read_array
 from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
-from rebase_hf.index.graph_audit import link_unreachable
+from rebase_hf.index.graph_building import (
+    CHUNK,
+    CONNECTIVITY,
+    EXPANSION_ADD,
+    EXPANSION_ADD_FAST,
+    SINGLE_THREAD_BELOW,
+    build_graph,
+)
 from rebase_hf.index.quantising import choose_scale, quantise
 from rebase_hf.index.subsets import Subset
 
-__all__ = ["CHUNK", "GRAPH", "VECTORS", "VectorStore", "build_graph", "choose_scale", "default_expansion", "quantise"]
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    "CHUNK",
+    "CONNECTIVITY",
+    "EXPANSION_ADD",
+    "EXPANSION_ADD_FAST",
+    "GRAPH",
+    "VECTORS",
+    "VectorStore",
+    "build_graph",
+    "choose_scale",
+    "default_expansion",
+    "quantise",
+]
 
 Array = np.ndarray[Any, Any]
 
 VECTORS = "vectors.npy"  # float16 (vectors, dimension)
 GRAPH = "graph.usearch"
-CONNECTIVITY = 16
-EXPANSION_ADD = 128
-EXPANSION_ADD_FAST = 64  # builds 1.5 to 1.8 times as fast; recall@10 at the same expansion is .003 to .007 lower
-# Below this a build takes seconds on one thread, and one thread makes the same bytes every time.
-SINGLE_THREAD_BELOW = 100_000
-CHUNK = 16_384
-# Vectors that lie together in the file are added in runs this long, the runs shuffled and each chunk of them too: a
-# run fills pages of the file where single rows would read five times as much, and is far shorter than a source.
-_RUN = 16
-# Recall@10 of 100k dense vectors: .953 at 64, .980 at 128, .986 at 160; at 1M it takes three times as much.
+# benchmarks/index_vectors.py prints recall@10 by expansion; .99 takes 160 of 100k real texts and 320 of 1M vectors.
 _EXPANSION = 160
-_EXPANSION_GROWTH = 0.5
+_EXPANSION_GROWTH = 0.4
 _EXPANSION_LARGEST = 1024
 # Candidates scored again for k results: 40 for 10 give back all that int8 codes lose (PERFORMANCE.md section 1).
 _MORE_CANDIDATES = 30
@@ -53,57 +56,6 @@ def default_expansion(count: int) -> int:
     """Return how many vectors of so many a search keeps in view: recall falls as an index grows, this holds it up."""
     growth: float = max(count / SINGLE_THREAD_BELOW, 1.0) ** _EXPANSION_GROWTH
     return min(round(_EXPANSION * growth), _EXPANSION_LARGEST)
-
-
-def build_graph(
-    vectors: Array,
-    path: Path,
-    *,
-    scale: float,
-    seed: int = 0,
-    single_thread_below: int = SINGLE_THREAD_BELOW,
-    expansion_add: int = EXPANSION_ADD,
-) -> None:
-    """Write the graph of the vectors; below 100,000 of them the same vectors make the same bytes.
-
-    Vectors go in shuffled: in the order of their sources recall falls by 1.6 to 2.7 points at 1M. Memory is the
-    graph's and some megabytes: of a memory-mapped file only the rows of one chunk are held.
-
-    Args:
-        expansion_add: `EXPANSION_ADD_FAST` builds sooner and finds a little less.
-    """
-    from usearch.index import Index
-
-    graph = Index(
-        ndim=vectors.shape[1], metric="ip", dtype="i8", connectivity=CONNECTIVITY, expansion_add=expansion_add
-    )
-    threads = 1 if len(vectors) < single_thread_below else 0
-    random = np.random.default_rng(seed)
-    runs = random.permutation(-(-len(vectors) // _RUN))
-    for start in range(0, len(runs), CHUNK // _RUN):
-        # Read in file order, which a memory map likes; added in shuffled order.
-        keys = (np.sort(runs[start : start + CHUNK // _RUN])[:, None] * _RUN + np.arange(_RUN)).ravel()
-        keys = keys[keys < len(vectors)]
-        codes = quantise(_mapped_anew(vectors)[keys], scale)
-        order = random.permutation(len(keys))
-        graph.add(keys[order].astype(np.uint64), codes[order], threads=threads)
-    beside = path.with_name(f".{path.name}.part")
-    graph.save(str(beside))  # usearch writes straight onto its target and never syncs
-    strays = link_unreachable(beside)
-    if strays is None:
-        logger.warning("The graph's file is laid out in a way that is not known; it was not looked for strays.")
-    elif strays:
-        logger.info("Linked %d of %d vectors that no path led to.", strays, len(vectors))
-    sync_file(beside)
-    os.replace(beside, path)
-    sync_folder(path.parent)
-
-
-def _mapped_anew(vectors: Array) -> Array:
-    """Return the same vectors; a file's through a map of its own, so that letting go of it lets go of its pages."""
-    if not isinstance(vectors, np.memmap) or isinstance(vectors.base, np.ndarray) or vectors.filename is None:
-        return vectors  # no file's, or a part of one
-    return np.memmap(vectors.filename, dtype=vectors.dtype, mode="r", offset=vectors.offset, shape=vectors.shape)
 
 
 class VectorStore:
@@ -145,14 +97,15 @@ class VectorStore:
     ) -> tuple[Array, Array]:
         """Return (ids, scores) of the vectors nearest to each query, best first; equal scores by id.
 
-        Scores are exact, whichever way the vectors were found.
+        Scores are exact, whichever way the vectors were found. Distinct texts may have equal vectors: an exact search
+        returns the first k by score and id; of more equal ones than the graph finds, it is the graph's affair which.
 
         Args:
             queries: float32 (m, dimension).
             exact: Look at every vector instead of asking the graph.
             expansion: How many vectors a search keeps in view; None takes what holds recall@10 at .98.
             allowed: Only these vectors: a boolean mask, or ids. Recall is that of a search without.
-            threads: How many search the graph at once; 0 takes all cores.
+            threads: How many search at once; 0 takes all cores.
 
         Returns:
             Ids, int64 (m, k), and scores, float32 (m, k): `NO_ID` and `NO_SCORE` where there are fewer than k.
@@ -165,7 +118,7 @@ class VectorStore:
             return self._nearest_allowed(queries, k, Subset(allowed, len(self)), exact, expansion, threads)
         # Asking a graph for a large share of its vectors costs more than looking at them all.
         if exact or 2 * k >= len(self):
-            return scan(self.array, queries, k)
+            return scan(self.array, queries, k, threads=threads)
         ids, scores = _empty(len(queries), k)
         for part, candidates in self._candidates(queries, _rescored(k), expansion, threads):
             self._put(ids[part], scores[part], candidates, queries[part])
@@ -192,7 +145,7 @@ class VectorStore:
                 ids[numbers], scores[numbers], unanswered[numbers] = found, exactly, False
         rest = np.flatnonzero(unanswered)
         if len(rest):
-            ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids)
+            ids[rest], scores[rest] = scan(self.array, queries[rest], k, subset.ids, threads=threads)
         return ids, scores
 
     def _candidates(
@@ -220,8 +173,9 @@ class VectorStore:
         exactly = dots_of_each(self.array, candidates, queries)
         exactly[candidates == NO_ID] = NO_SCORE
         best = np.lexsort((candidates, -exactly), axis=1)[:, : ids.shape[1]]
-        ids[:, : best.shape[1]] = np.take_along_axis(candidates, best, axis=1)
-        scores[:, : best.shape[1]] = np.take_along_axis(exactly, best, axis=1)
+        each = np.arange(len(best))[:, None]  # what take_along_axis does, at a fraction of its cost for one query
+        ids[:, : best.shape[1]] = candidates[each, best]
+        scores[:, : best.shape[1]] = exactly[each, best]
 
     def _graph(self) -> Any:
         with self._one_at_a_time:

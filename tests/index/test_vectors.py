@@ -1,55 +1,19 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-from usearch.index import Index
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.dots import Queries
-from rebase_hf.index.exact_scan import NO_ID, NO_SCORE, scan
-from rebase_hf.index.graph_audit import link_unreachable, unreachable_keys
+from rebase_hf.index.exact_scan import NO_ID
 from rebase_hf.index.quantising import choose_scale, quantise
 from rebase_hf.index.subsets import Subset
-from rebase_hf.index.vectors import EXPANSION_ADD_FAST, GRAPH, VECTORS, VectorStore, build_graph, default_expansion
+from rebase_hf.index.vectors import VectorStore, default_expansion
 from tests.index.hashing_encoder import HashingEncoder
-
-
-def unit_vectors(count: int, dimension: int = 384, seed: int = 1) -> np.ndarray:
-    return normalised(np.random.default_rng(seed).standard_normal((count, dimension)))
-
-
-def normalised(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
-
-
-def crowded(groups: int = 40, each: int = 60, dimension: int = 48, spread: float = 0.7) -> np.ndarray:
-    """Vectors in groups that lie together in the file, as the rows of sources do."""
-    centres = np.repeat(unit_vectors(groups, dimension), each, axis=0).astype(np.float32)
-    return normalised(centres + spread * unit_vectors(groups * each, dimension, seed=2).astype(np.float32))
-
-
-def write_store(folder, vectors, **options) -> VectorStore:
-    np.save(folder / VECTORS, vectors, allow_pickle=False)
-    scale = choose_scale(vectors)
-    build_graph(np.load(folder / VECTORS, mmap_mode="r"), folder / GRAPH, scale=scale, **options)
-    return VectorStore(folder, scale=scale)
+from tests.index.made_vectors import crowded, expected_ids, recall, unit_vectors, write_store
 
 
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory) -> VectorStore:
     return write_store(tmp_path_factory.mktemp("grouped"), crowded(100, 60))
-
-
-def expected_ids(vectors, queries, k, mask=None) -> np.ndarray:
-    products = queries.astype(np.float64) @ vectors.astype(np.float64).T
-    if mask is not None:
-        products[:, ~mask] = -9
-    return np.argsort(-products, axis=1, kind="stable")[:, :k]
-
-
-def recall(ids, expected) -> float:
-    shared = [len(set(found) & set(right)) for found, right in zip(ids.tolist(), expected.tolist(), strict=True)]
-    return float(np.mean(shared)) / expected.shape[1]
 
 
 def test_the_scale_uses_the_whole_range_of_an_int8():
@@ -82,87 +46,6 @@ def test_a_dot_product_does_not_depend_on_what_else_is_asked():
     for row, query in ((0, 0), (699, 18), (333, 7)):
         alone = Queries(queries[query : query + 1]).dots(vectors[row : row + 1])
         assert alone[0, 0] == together[row, query]
-
-
-@pytest.mark.parametrize("seed", [0, 5])
-def test_the_same_vectors_make_the_same_graph(tmp_path, seed):
-    vectors = unit_vectors(800)
-    for name in ("one", "two"):
-        build_graph(vectors, tmp_path / name, scale=500.0, seed=seed)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert [entry.name for entry in sorted(tmp_path.iterdir())] == ["one", "two"]
-
-
-def test_a_graph_built_by_many_threads_leads_to_every_vector(tmp_path):
-    vectors = crowded()
-    store = write_store(tmp_path, vectors, single_thread_below=0)
-    assert len(Index.restore(str(tmp_path / GRAPH), view=True)) == 2400
-    found, _ = store.nearest(vectors.astype(np.float32), 10)
-    assert unreachable_keys(tmp_path / GRAPH).tolist() == []
-    assert sum(number not in ids for number, ids in enumerate(found)) <= 5  # threads differ from run to run
-
-
-def test_the_audit_names_and_links_what_no_path_leads_to(tmp_path):
-    path = tmp_path / GRAPH
-    build_graph(crowded(), path, scale=500.0)
-    assert unreachable_keys(path).tolist() == []
-    content = bytearray(path.read_bytes())
-    # Level 0 of every node is emptied of one neighbour: slot 7. Its key is no longer led to.
-    levels_at = 8 + 2400 * 48 + 64 + 40
-    levels = np.frombuffer(content, "<i2", 2400, levels_at)
-    slot = int(np.flatnonzero(levels == 0)[7])
-    at = levels_at + 2 * 2400
-    for level in levels.tolist():
-        neighbours = np.frombuffer(content, "<u4", 33, at + 10).copy()
-        held = neighbours[1 : 1 + neighbours[0]]
-        held[held == slot] = held[held != slot][0]
-        content[at + 10 : at + 10 + 132] = neighbours.tobytes()
-        if level == 0 and slot == 0:
-            break
-        at += 142 + 68 * level
-    starts = np.cumsum([0, *(142 + 68 * int(level) for level in levels)]) + levels_at + 2 * 2400
-    key = int(np.frombuffer(content, "<u8", 1, int(starts[slot]))[0])
-    path.write_bytes(content)
-    assert unreachable_keys(path).tolist() == [key]
-    assert link_unreachable(path) == 1
-    assert unreachable_keys(path).tolist() == []
-    assert path.stat().st_size == len(content)
-    codes = Index.restore(str(path), view=True)
-    assert key in codes.search(codes.get(key), 5).keys
-
-
-def test_the_audit_does_not_guess_at_a_layout_it_does_not_know(tmp_path):
-    path = tmp_path / GRAPH
-    build_graph(unit_vectors(50, 48), path, scale=500.0)
-    content = path.read_bytes()
-    for other in (content[:-1], content[:20], b"", content.replace(b"usearch\x02", b"usearch\x03")):
-        path.write_bytes(other)
-        assert unreachable_keys(path) is None
-        assert link_unreachable(path) is None
-        assert path.read_bytes() == other
-
-
-@pytest.mark.parametrize("k", [1, 7, 300, 1000])
-def test_exact_search_looks_at_every_vector(tmp_path, k):
-    vectors, queries = unit_vectors(300, 48), unit_vectors(3, 48, seed=9).astype(np.float32)
-    store = write_store(tmp_path, vectors)
-    ids, scores = store.nearest(queries, k, exact=True)
-    held = min(k, 300)
-    assert ids[:, :held].tolist() == expected_ids(vectors, queries, held).tolist()
-    np.testing.assert_allclose(
-        scores[:, :held], np.sort(queries @ vectors.astype(np.float32).T)[:, ::-1][:, :k], atol=1e-6
-    )
-    assert (ids[:, held:] == NO_ID).all()
-    assert (scores[:, held:] == NO_SCORE).all()
-
-
-def test_exact_search_over_many_blocks_keeps_the_lowest_ids_of_equal_scores():
-    vectors = np.tile(unit_vectors(3, 8), (10_000, 1))
-    query = vectors[:1].astype(np.float32)
-    ids, _ = scan(vectors, query, 50)
-    assert ids[0].tolist() == list(range(0, 150, 3))
-    ids, _ = scan(vectors, query, 20_001)
-    assert ids[0, :10_000].tolist() == list(range(0, 30_000, 3))
 
 
 def test_the_graph_finds_nearly_all_and_scores_them_exactly(grouped):
@@ -224,29 +107,6 @@ def test_the_graph_is_asked_for_large_parts_and_small_ones_are_looked_at():
 def test_a_part_of_other_vectors_is_refused(grouped, allowed, says):
     with pytest.raises(RowIndexError, match=says):
         grouped.nearest(np.zeros((1, 48), np.float32), 10, allowed=allowed)
-
-
-def test_a_fast_build_makes_another_graph_of_the_same_vectors(tmp_path):
-    vectors = crowded()
-    fast = write_store(tmp_path, vectors, expansion_add=EXPANSION_ADD_FAST)
-    ids, _ = fast.nearest(vectors[::50].astype(np.float32), 10)
-    assert recall(ids, expected_ids(vectors, vectors[::50], 10)) >= 0.97
-
-
-def test_a_graph_of_other_vectors_is_refused(tmp_path):
-    vectors = unit_vectors(50, 48)
-    write_store(tmp_path, vectors)
-    np.save(tmp_path / VECTORS, vectors[:49], allow_pickle=False)
-    with pytest.raises(RowIndexError, match="no graph of the 49 vectors"):
-        VectorStore(tmp_path, scale=500.0)
-
-
-def test_opening_reads_the_graphs_shape_and_maps_it_when_searched(tmp_path):
-    store = write_store(tmp_path, unit_vectors(300, 48))
-    mapped = str(tmp_path / GRAPH)
-    assert mapped not in Path("/proc/self/maps").read_text()
-    store.nearest(unit_vectors(1, 48), 3)
-    assert mapped in Path("/proc/self/maps").read_text()
 
 
 def test_searches_keep_more_in_view_as_an_index_grows():
