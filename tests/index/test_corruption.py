@@ -42,11 +42,11 @@ def pair(tmp_path_factory):
     """The folders of two indexes, each of segments of their own and, where they can be had, of words."""
     root = tmp_path_factory.mktemp("pair")
     sources = [write_source(root / "one" / "complaints", COMPLAINTS), write_source(root / "one" / "reviews", REVIEWS)]
-    letters = [{"letter": f"Dear farmer number {n}", "topic": ("seed", "rain")[n % 2]} for n in range(40)]
+    letters = [{"letter": f"Dear farmer number {n}", "topic": ("seed", "rain")[n % 2]} for n in range(10)]
     other = [write_source(root / "two" / "letters", letters), write_source(root / "two" / "films", REVIEWS)]
     built = []
     for name, given in (("a", sources), ("b", other)):
-        index = RowIndex.build(root / name, given, encoder=HashingEncoder(), max_segment_texts=12)
+        index = RowIndex.build(root / name, given, encoder=HashingEncoder(), max_segment_texts=16)
         facts = index.info()
         assert facts["segments"] == 2
         has_words = find_spec("tantivy") is not None and find_spec("rebase_hf.index.lexical_building") is not None
@@ -142,7 +142,7 @@ def test_description_vectors_of_another_dimension_are_refused(index):
 def test_a_segment_of_another_dimension_is_refused(tmp_path, index, pair):
     sources = [str(pair[0].parent / "one" / name) for name in ("complaints", "reviews")]
     encoder = HashingEncoder(32)
-    other = RowIndex.build(tmp_path / "narrow", sources, encoder=encoder, max_segment_texts=12).path
+    other = RowIndex.build(tmp_path / "narrow", sources, encoder=encoder, max_segment_texts=16).path
     forged = replace(read_manifest(other), encoder=read_manifest(index).encoder)
     forged.write(other)
     with pytest.raises(RowIndexError, match="the encoder makes 48; it is of another index"):
