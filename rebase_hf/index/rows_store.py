@@ -53,8 +53,8 @@ MAX_ROW_BYTES = 1 << 26
 DICTIONARY_HEAD = b"rebase_hf zstd dictionary\n"
 
 
-def _read_dictionary(path: Path) -> zstandard.ZstdCompressionDict | None:
-    head, content = (raw := path.read_bytes())[: len(DICTIONARY_HEAD)], raw[len(DICTIONARY_HEAD) :]
+def _dictionary_in(raw: memoryview, path: Path) -> zstandard.ZstdCompressionDict | None:
+    head, content = bytes(raw[: len(DICTIONARY_HEAD)]), bytes(raw[len(DICTIONARY_HEAD) :])
     if head != DICTIONARY_HEAD:
         raise RowIndexError(f"Index file {path} is no dictionary of rows. Build the index again.")
     try:
@@ -86,7 +86,7 @@ class RowsStore:
         self.vector_starts = np.asarray(read_array(folder / VECTOR_STARTS, np.int64))
         self.vector_cells = np.asarray(read_array(folder / VECTOR_CELLS, np.uint32))
         self._blob = map_bytes(folder / BLOB)
-        self._dictionary = _read_dictionary(folder / DICTIONARY)
+        self._raw_dictionary = map_bytes(folder / DICTIONARY)
         self._own = threading.local()
 
     def __len__(self) -> int:
@@ -144,7 +144,8 @@ class RowsStore:
         """Return this thread's decompressor: one can't be used by two at a time."""
         own: zstandard.ZstdDecompressor | None = getattr(self._own, "decompressor", None)
         if own is None:
-            own = zstandard.ZstdDecompressor(dict_data=self._dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+            dictionary = _dictionary_in(self._raw_dictionary, self._folder / DICTIONARY)
+            own = zstandard.ZstdDecompressor(dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
             self._own.decompressor = own
         return own
 
@@ -163,6 +164,7 @@ class RowsStore:
             RowIndexError: They don't; names the file.
         """
         rows, cells = len(self), len(self.cell_columns)
+        _dictionary_in(self._raw_dictionary, self._folder / DICTIONARY)
         lengths = {
             OFFSETS: (self.offsets, rows + 1),
             PIECES: (self.pieces, rows),

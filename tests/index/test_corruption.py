@@ -42,8 +42,8 @@ def pair(tmp_path_factory):
     """The folders of two indexes, each of segments of their own and, where they can be had, of words."""
     root = tmp_path_factory.mktemp("pair")
     sources = [write_source(root / "one" / "complaints", COMPLAINTS), write_source(root / "one" / "reviews", REVIEWS)]
-    letters = [{"letter": f"Dear farmer number {n}", "topic": ("seed", "rain")[n % 2]} for n in range(10)]
-    other = [write_source(root / "two" / "letters", letters), write_source(root / "two" / "films", REVIEWS)]
+    letters = [{"letter": f"Dear farmer number {n}", "topic": ("seed", "rain")[n % 2]} for n in range(13)]
+    other = [write_source(root / "two" / "letters", letters), write_source(root / "two" / "films", REVIEWS[:2])]
     built = []
     for name, given in (("a", sources), ("b", other)):
         index = RowIndex.build(root / name, given, encoder=HashingEncoder(), max_segment_texts=16)
@@ -71,7 +71,9 @@ def test_300_corruptions_are_refused_by_name_before_anything_is_read_of_them(pai
     for kind, files, error, loaded in told:
         assert error is not None, f"{kind} of {files} was not noticed"
         assert NAMED.search(error) and "\n" not in error, (kind, error)
-        if "of_another_index" not in kind or not files[0].endswith("manifest.json"):  # which names what is not there
+        if kind == "deleted" and files[0].endswith("manifest.json"):
+            assert "has no manifest.json" in error, error
+        elif "of_another_index" not in kind or not files[0].endswith("manifest.json"):  # which names what is not there
             assert any(file in error for file in files), (kind, files, error)
         assert loaded == [], (kind, files)
     assert restored == ["restored", [], None, []]

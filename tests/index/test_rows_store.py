@@ -129,4 +129,4 @@ def test_a_file_that_is_no_dictionary_is_refused_by_its_name(tmp_path):
     folder = compressed(tmp_path / "store", made_rows(10))
     (folder / rows_store.DICTIONARY).write_bytes(b"something else")
     with pytest.raises(RowIndexError, match=r"rows.dict is no dictionary"):
-        RowsStore(folder)
+        RowsStore(folder).texts(0)
