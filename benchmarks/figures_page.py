@@ -24,7 +24,8 @@ class FiguresPage:
     Attributes:
         name: Of the module that fills it, and the first word of the results' names.
         document: The page, within the repository.
-        rows: The keys of the lines in the table's order, each with what others reach.
+        rows: The keys of the lines in the table's order, each with what others reach; `vectors.open` is the line
+            `open` of the result `index_vectors`, where several results have one of that key.
         circumstances: What a reader must know beside.
     """
 
@@ -39,7 +40,8 @@ class FiguresPage:
         Args:
             results: The content of the result files by name.
         """
-        lines = {line["key"]: line for result in results.values() for line in result["lines"]}
+        held = ((name, line) for name, result in results.items() for line in result["lines"])
+        lines = {self._row(name, line["key"]): line for name, line in held}
         if unknown := lines.keys() - self.rows.keys():
             raise SystemExit(f"{', '.join(sorted(unknown))}: name these in benchmarks/{self.name}_figures.py.")
         others = any(self.rows.values())
@@ -53,6 +55,10 @@ class FiguresPage:
                 cells = f"| {line['what']} | {line['shown']} | {line['target'] or ''} | {reached} |"
                 rows.append(cells + (f" {peers} |" if others else ""))
         return "\n".join([*rows, "", f"{_made_by(results)} {self.circumstances}".rstrip()])
+
+    def _row(self, result: str, key: str) -> str:
+        full = f"{result.removeprefix(f'{self.name}_')}.{key}"
+        return full if full in self.rows else key
 
     def filled(self, text: str, results: Results) -> str:
         """Return a document's text with what stands between the marks made from the results."""

@@ -187,13 +187,13 @@ def lines(figures: dict[str, dict[str, Any]], options: argparse.Namespace) -> li
     per_row = 1e6 / every["rows"]
     return [
         Line(
-            "whole_rss",
+            "rss",
             f"memory while {every['rows']:,} rows of {SOURCES:,} sources are built, above the graph",
             **at_most(every["peak_mib"] - every["graph_mib"], 1536, "MiB", digits=0),
             details=every,
         ),
         Line(
-            "whole_around",
+            "around",
             "CPU time around usearch's add and encoding (all-MiniLM-L6-v2)",
             **at_most(share, 15, "% of these", digits=1),
             details={"real": real, "around_us_a_row": around * per_row, "words_us_a_row": every["words"] * per_row},
@@ -201,13 +201,11 @@ def lines(figures: dict[str, dict[str, Any]], options: argparse.Namespace) -> li
         Line(
             "around_row", "the same a row", f"{around * per_row:.0f} us, {every['words'] * per_row:.0f} of them words"
         ),
-        Line("whole_bytes", "bytes a row, all files", f"{every['bytes'] / every['rows']:.0f}"),
-        Line("whole_open", "opening it, once it was verified", f"{opened['open_ms']:.0f} ms"),
-        Line("whole_first", "opening it and the first search", f"{opened['first_ms']:.0f} ms"),
-        Line("whole_open_rss", "memory that takes", f"{opened['mib']:.0f} MiB"),
-        Line(
-            "whole_fetch", f"RowIndex.rows of {FETCHED:,} scattered keys, warm", **at_most(opened["fetch_ms"], 5, "ms")
-        ),
+        Line("bytes", "bytes a row, all files", f"{every['bytes'] / every['rows']:.0f}"),
+        Line("open", "opening it, once it was verified", f"{opened['open_ms']:.0f} ms"),
+        Line("first", "opening it and the first search", f"{opened['first_ms']:.0f} ms"),
+        Line("open_rss", "memory that takes", f"{opened['mib']:.0f} MiB"),
+        Line("fetch", f"RowIndex.rows of {FETCHED:,} scattered keys, warm", **at_most(opened["fetch_ms"], 5, "ms")),
     ]
 
 

@@ -100,7 +100,7 @@ def lines(rows: int, built: dict[str, Any], turns: list[tuple[dict[str, Any], di
         ),
     ]
     said += [
-        Line(f"filter {name}", f"p50, only rows of {name}", f"{ours[f'{name} wall_p50']:.2f} ms")
+        Line(f"filter_{name.replace(' ', '_')}", f"p50, only rows of {name}", f"{ours[f'{name} wall_p50']:.2f} ms")
         for name, allowed in FILTERS.items()
         if allowed is not None
     ]
