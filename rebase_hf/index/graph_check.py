@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
+from rebase_hf.index.quantising import quantise
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ _I8 = 23  # usearch's number for the kind of its vectors
 _NODE = 10  # a node's key and level, before its links
 _MOST_LINKS = 4096  # of a node; sums of more could run over
 _BLOCK = 32_768
+_SAMPLE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +45,29 @@ class _Layout:
     upper: int
 
 
-def check_graph(path: Path, vectors: int) -> None:
-    """Check that no search can be led out of a graph of so many vectors.
+def check_graph(path: Path, vectors: Array, scale: float) -> None:
+    """Check that no search can be led out of a graph, and that it is one of these vectors (of some, evenly spread).
 
     Files of another layout than usearch 2's are left to usearch.
 
+    Args:
+        vectors: float16 (vectors, dimension).
+        scale: By which they were made the graph's codes.
+
     Raises:
-        RowIndexError: One could; names the file.
+        RowIndexError: A search could, or it is of others; names the file.
     """
     held: Array = np.memmap(path, np.uint8, "r")
-    fault = _fault(held, vectors)
+    fault = _fault(held, vectors, scale)
     if fault is not None:
         raise RowIndexError(f"{path} is no graph that can be searched: {fault}. Fetch or build the index again.")
 
 
-def _fault(held: Array, vectors: int) -> str | None:
+def _fault(held: Array, vectors: Array, scale: float) -> str | None:
     rows, width = (int(number) for number in held[:8].view("<u4"))
     head = 8 + rows * width
-    if rows != vectors or len(held) < head + _HEAD + 40 or held[head : head + 7].tobytes() != _MAGIC:
-        return f"it has no head of usearch behind {vectors} vectors"
+    if (rows, width) != vectors.shape or len(held) < head + _HEAD + 40 or held[head : head + 7].tobytes() != _MAGIC:
+        return f"it has no head of usearch behind {len(vectors)} vectors"
     if _number(held, head + 7, "<u2") != _MAJOR:
         logger.debug("The graph is laid out in a way that is not known; its links were not looked at.")
         return None
@@ -71,7 +77,17 @@ def _fault(held: Array, vectors: int) -> str | None:
     layout = _layout(held, head + _HEAD, rows)
     if isinstance(layout, str):
         return layout
-    return _fault_in_nodes(held, layout) if rows else None
+    if not rows:
+        return None
+    return _fault_in_nodes(held, layout) or _fault_in_codes(held, layout, vectors, scale)
+
+
+def _fault_in_codes(held: Array, layout: _Layout, vectors: Array, scale: float) -> str | None:
+    nodes = np.unique(np.linspace(0, len(vectors) - 1, _SAMPLE).astype(np.int64))
+    keys = np.ascontiguousarray(_windows(held, layout.starts[nodes], 8)).view("<u8")[:, 0]
+    codes = held[8 : 8 + vectors.size].view(np.int8).reshape(vectors.shape)[nodes].astype(np.int16)
+    away = np.abs(codes - quantise(vectors[keys.astype(np.int64)], scale))
+    return "it is of other vectors than those beside it" if int(away.max(initial=0)) > 1 else None
 
 
 def _layout(held: Array, at: int, rows: int) -> _Layout | str:

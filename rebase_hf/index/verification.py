@@ -12,7 +12,6 @@ import os
 import stat
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,14 +19,8 @@ from typing import Any
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.home import rebase_home
-from rebase_hf.index.catalog import CatalogSource, PlacedPiece, read_catalog
-from rebase_hf.index.graph_check import check_graph
+from rebase_hf.index.fit_check import check_fit
 from rebase_hf.index.manifest import Manifest
-from rebase_hf.index.rows_store import CELL_COLUMNS
-from rebase_hf.index.segment import Segment
-from rebase_hf.index.segment_writing import SEGMENT
-from rebase_hf.index.vectors import GRAPH
-from rebase_hf.index.words import source_number
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +29,8 @@ _SETTLED_NS = 2_000_000_000
 _MEMORY_FORMAT = 1  # another one where more is checked than before
 _MOST_THREADS = 8  # hashing lets go of the interpreter's lock; beyond some files at once a disk gives no more
 
+
 State = list[Any]  # size, mtime, ctime, inode, sha256: as JSON gives it back
-Owned = tuple[PlacedPiece, CatalogSource]
 
 
 def check_files(index: Path, manifest: Manifest, *, full: bool = False) -> None:
@@ -55,7 +48,7 @@ def check_files(index: Path, manifest: Manifest, *, full: bool = False) -> None:
     fresh = [name for name, state in states.items() if remembered.get(name) != state]
     kept = {name: state for name, state in states.items() if remembered.get(name) == state}
     kept.update(_hash_files(index, expected, fresh))
-    _check_fit(index, manifest, {name.split("/")[0] for name in fresh})
+    check_fit(index, manifest, {name.split("/")[0] for name in fresh})
     if kept != remembered:
         _remember(index, kept)
 
@@ -113,65 +106,6 @@ def _hash_file(path: Path, expected: Mapping[str, Any]) -> State | None:
     # The clock is read before the file is: what is written while it is read must not pass for settled.
     settled = now - max(about.st_mtime_ns, about.st_ctime_ns) > _SETTLED_NS
     return state if settled and state == _state_of(after, expected) else None
-
-
-def _check_fit(index: Path, manifest: Manifest, parts: set[str]) -> None:
-    """Check that files of which each is what the manifest says belong together, in the parts that were read."""
-    dimension = int(manifest.encoder["dimension"])
-    if not parts:
-        return
-    catalog = read_catalog(index / manifest.catalog.name)
-    held = catalog.description_vectors.shape
-    if held[1] != dimension:
-        raise RowIndexError(
-            f"{index / manifest.catalog.name} has description vectors of {held[1]} dimensions, the encoder makes "
-            f"{dimension}; it is of another index."
-        )
-    owners: dict[str, list[Owned]] = {}
-    for one in catalog.sources:
-        for piece in one.pieces:
-            owners.setdefault(piece.segment, []).append((piece, one))
-    for segment in manifest.segments:
-        owned = owners.get(segment.rows.name, ())
-        if segment.rows.name in parts:
-            _check_segment(Segment(index / segment.rows.name), dimension, owned)
-        if segment.words is not None:
-            _check_words(index / segment.words.name, segment.rows.name, owned)
-
-
-def _check_words(folder: Path, segment: str, owned: Sequence[Owned]) -> None:
-    """Check that an index of words is of the rows of a segment that are in the catalog: others have other keys."""
-    from rebase_hf.index.lexical_parts import read_contents
-
-    rows: Counter[int] = Counter()
-    for piece, one in owned:
-        rows[source_number(one.key)] += piece.record.rows
-    if read_contents(folder).sources != {source: count for source, count in rows.items() if count}:
-        raise RowIndexError(f"{folder} does not have the words of the rows of {segment}; it is of another index.")
-
-
-def _check_segment(segment: Segment, dimension: int, owned: Sequence[Owned]) -> None:
-    try:
-        segment.check()
-    except RowIndexError as error:
-        raise RowIndexError(f"Index segment {segment.folder}: {error}") from error
-    if segment.dimension != dimension:
-        raise RowIndexError(
-            f"{segment.folder / SEGMENT} has vectors of {segment.dimension} dimensions, the encoder makes "
-            f"{dimension}; it is of another index."
-        )
-    check_graph(segment.folder / GRAPH, len(segment.vectors))
-    starts = segment.rows.cell_starts
-    for piece, one in owned:
-        if not 0 <= piece.number < len(segment.pieces):
-            continue  # told by the reader, with the source's name
-        first, last = segment.piece_starts[piece.number : piece.number + 2].tolist()
-        columns = segment.rows.cell_columns[int(starts[first]) : int(starts[last])]
-        if len(columns) and (int(columns.min()) < 0 or int(columns.max()) >= len(one.source.columns)):
-            raise RowIndexError(
-                f"{segment.folder / CELL_COLUMNS} names columns that `{one.source.dataset}` does not have; it is of "
-                "another index."
-            )
 
 
 def _memory(index: Path) -> Path:

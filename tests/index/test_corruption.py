@@ -48,7 +48,7 @@ def pair(tmp_path_factory):
     for name, given in (("a", sources), ("b", other)):
         index = RowIndex.build(root / name, given, encoder=HashingEncoder(), max_segment_texts=16)
         facts = index.info()
-        assert facts["segments"] == 2
+        assert facts["segments"] >= 2
         has_words = find_spec("tantivy") is not None and find_spec("rebase_hf.index.lexical_building") is not None
         assert facts["words"] is has_words
         built.append(index.path)
@@ -71,10 +71,15 @@ def test_300_corruptions_are_refused_by_name_before_anything_is_read_of_them(pai
     for kind, files, error, loaded in told:
         assert error is not None, f"{kind} of {files} was not noticed"
         assert NAMED.search(error) and "\n" not in error, (kind, error)
+<<<<<<< HEAD
         if kind == "deleted" and files[0].endswith("manifest.json"):
             assert "has no manifest.json" in error, error
         elif "of_another_index" not in kind or not files[0].endswith("manifest.json"):  # which names what is not there
             assert any(file in error for file in files), (kind, files, error)
+=======
+        if "of_another_index" not in kind or not files[0].endswith("manifest.json"):  # which names what is not there
+            assert any(Path(file).name in error for file in files), (kind, files, error)
+>>>>>>> hubidx
         assert loaded == [], (kind, files)
     assert restored == ["restored", [], None, []]
 
@@ -180,10 +185,10 @@ def test_a_segment_that_the_manifest_does_not_name_is_missed(index):
 
 def test_words_of_another_segment_are_refused(index):
     manifest = read_manifest(index)
-    first, second = manifest.segments
+    first, *between, second = manifest.segments  # of different sources
     if first.words is None:
         pytest.skip("needs tantivy")
-    swapped = (IndexSegment(first.rows, second.words), IndexSegment(second.rows, first.words))
+    swapped = (IndexSegment(first.rows, second.words), *between, IndexSegment(second.rows, first.words))
     replace(manifest, segments=swapped).write(index)
     with pytest.raises(RowIndexError, match=f"does not have the words of the rows of {first.rows.name}"):
         RowIndex.open(index)
@@ -198,7 +203,8 @@ from rebase_hf.index.graph_check import check_graph
 from rebase_hf.index.vectors import GRAPH, VECTORS, VectorStore
 folder = Path(sys.argv[1])
 whole = (folder / GRAPH).read_bytes()
-count, width = np.load(folder / VECTORS, mmap_mode="r").shape
+vectors = np.load(folder / VECTORS)
+count, width = vectors.shape
 random = np.random.default_rng(0)
 told = []
 for number in range(400):
@@ -208,8 +214,8 @@ for number in range(400):
     content[at : at + int(random.integers(1, 64))] = random.integers(0, 256, dtype=np.uint8)
     (folder / GRAPH).write_bytes(content.tobytes())
     try:
-        check_graph(folder / GRAPH, count)
-        VectorStore(folder, scale=100.0).nearest(np.ones((3, width), np.float32), 10)
+        check_graph(folder / GRAPH, vectors, 30.0)
+        VectorStore(folder, scale=30.0).nearest(np.ones((3, width), np.float32), 10)
         told.append("searched")
     except RowIndexError as error:
         assert str(folder / GRAPH) in str(error)
@@ -225,7 +231,7 @@ def test_a_vouched_graph_with_wild_links_is_refused_and_never_crashes(tmp_path):
     vectors = np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float16)
     np.save(tmp_path / "vectors.npy", vectors)
     build_graph(vectors, tmp_path / "graph.usearch", scale=30.0)
-    check_graph(tmp_path / "graph.usearch", 3000)
+    check_graph(tmp_path / "graph.usearch", vectors, 30.0)
     told = run("-c", FORGED_GRAPHS, tmp_path)
     refused = [line for line in told if "no graph that can be searched" in line]
     assert len(told) == 400
@@ -238,6 +244,9 @@ def test_a_whole_graph_passes_whatever_its_size(tmp_path):
     for count in (0, 1, 2, 17, 1200):
         vectors = np.random.default_rng(count).standard_normal((count, 8)).astype(np.float16)
         build_graph(vectors, tmp_path / "graph", scale=30.0)
-        check_graph(tmp_path / "graph", count)
-        with pytest.raises(RowIndexError, match="no graph that can be searched"):
-            check_graph(tmp_path / "graph", count + 1)
+        check_graph(tmp_path / "graph", vectors, 30.0)
+        with pytest.raises(RowIndexError, match="it has no head of usearch behind"):
+            check_graph(tmp_path / "graph", np.zeros((count + 1, 8), np.float16), 30.0)
+        if count:
+            with pytest.raises(RowIndexError, match="it is of other vectors than those beside it"):
+                check_graph(tmp_path / "graph", -vectors, 30.0)

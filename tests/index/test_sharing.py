@@ -45,9 +45,9 @@ def hub(storage):
 
 @pytest.fixture
 def shop(tmp_path, sources, encoder) -> RowIndex:
-    """An index of two segments."""
+    """An index of two segments or more."""
     index = RowIndex.build(tmp_path / "index", sources, encoder=encoder, max_segment_texts=12)
-    assert index.info()["segments"] == 2
+    assert index.info()["segments"] >= 2
     return index
 
 
@@ -202,7 +202,7 @@ def test_a_partial_download_is_named_and_goes_on(hub, storage, shop, tmp_path):
     assert "vectors.npy" in error and "403" in error and "Open it again" in error and "\n" not in error
     code = TRY + 'print(json.dumps(attempt("org/shop")))'
     offline = run(hub, home, code, HF_HUB_OFFLINE="1")
-    assert "not here in full" in offline and "vectors.npy" in offline
+    assert "not here in full" in offline and "segment-" in offline and "HF_HUB_OFFLINE" in offline
     there = contents(cached(home))
     hub.failures.clear()
     hub.requests.clear()
