@@ -26,6 +26,7 @@ from rebase_hf.index.catalog import (
 )
 from rebase_hf.index.compaction import SegmentState, segments_to_rewrite
 from rebase_hf.index.durable import sync_folder
+from rebase_hf.index.local_sources import without_folders
 from rebase_hf.index.manifest import (
     MANIFEST,
     IndexPart,
@@ -198,7 +199,8 @@ class IndexWriter:
         for one, pieces in zip(wanted, placed, strict=True):
             sources.append(CatalogSource(one.key, one.source, tuple(pieces)))
             vectors.append(one.description_vector if isinstance(one, StagedSource) else held[one.key])
-        return Catalog(tuple(sources), tuple(skipped), np.stack(vectors).astype(np.float32))
+        recorded = tuple(without_folders(skip) for skip in skipped)
+        return Catalog(tuple(sources), recorded, np.stack(vectors).astype(np.float32))
 
     def _words(self, name: str, living: set[int], catalog: Catalog) -> IndexPart | None:
         """Return the index of a segment's words: that which is there, where it is of the same pieces."""

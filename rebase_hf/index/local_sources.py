@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rebase_hf.index.durable import BLOCK
 from rebase_hf.index.source_cards import SourceCard, check_files_named, read_card, shorten
-from rebase_hf.index.source_records import SourceLimits, SourceUnusable, one_line
+from rebase_hf.index.source_records import SkippedSource, SourceLimits, SourceUnusable, one_line
 from rebase_hf.index.sources import (
     FILE_KINDS,
     Source,
@@ -47,6 +47,18 @@ def looks_like_a_path(address: str) -> bool:
         or head.count("/") > 1
         or Path(head).suffix.lower() in FILE_KINDS
     )
+
+
+def without_folders(skip: SkippedSource) -> SkippedSource:
+    """Return what an index records of a source that was left out: of a local one its name and its folder's, no more.
+
+    An index may be published, and where it was built is nobody's business.
+    """
+    if not looks_like_a_path(skip.source) and find(skip.source) is None:
+        return skip
+    above = str(Path(skip.source).expanduser().absolute().parent.parent)
+    short = "/".join(Path(skip.source).parts[-2:]).lstrip("/")
+    return SkippedSource(short, skip.reason, skip.detail.replace(above.rstrip("/") + "/", ""))
 
 
 def open_path(

@@ -17,7 +17,7 @@ from rebase_hf.index.index_info import describe
 from rebase_hf.index.index_reading import IndexReader
 from rebase_hf.index.junk import is_junk
 from rebase_hf.index.licenses import DEFAULT_LICENSES
-from rebase_hf.index.manifest import Manifest, read_manifest
+from rebase_hf.index.manifest import MANIFEST, Manifest, read_manifest
 from rebase_hf.index.opening import GivenSource
 from rebase_hf.index.row_filter import choose_filter
 from rebase_hf.index.searching import Mode, Search, check_mode, find_rows
@@ -66,7 +66,6 @@ class RowIndex:
         self._encoder_spec = encoder
         self._exact_below = exact_below
         self._encoder: Encoder | None = None
-        self._repo_id: str | None = None
         self._loading = threading.Lock()
 
     @classmethod
@@ -157,15 +156,13 @@ class RowIndex:
         Raises:
             RowIndexError: It is no index, is damaged, was written by another version, or built by another encoder.
         """
-        path, repo_id = Path(path_or_repo_id).expanduser(), None
+        path = Path(path_or_repo_id).expanduser()
         if not path.exists():
-            repo_id = str(path_or_repo_id)
             path = download_index(str(path_or_repo_id), revision=revision, token=token)
         elif revision is not None:
             raise RowIndexError(f"{path} is a folder here, and has no revision `{revision}`; only Hub repos have.")
         manifest = _verified(path.resolve())
         index = cls(path.resolve(), manifest, encoder=encoder, exact_below=exact_below)
-        index._repo_id = repo_id
         if encoder is not None and not isinstance(encoder, str):
             _ = index.encoder  # an object costs nothing to check now
         return index
@@ -358,10 +355,10 @@ class RowIndex:
         return self._reopened()
 
     def _own_path(self) -> Path:
-        if self._repo_id is not None:
+        if (self.path / MANIFEST).is_symlink():  # as all that the Hub's cache holds
             raise RowIndexError(
-                f"Index `{self._repo_id}` lies in the cache of the Hub, which is not to be changed. Copy {self.path} "
-                "to a folder of your own and open that."
+                f"Index {self.path} lies in the cache of the Hub, which is not to be changed. Copy it to a folder of "
+                "your own and open that."
             )
         return self.path
 

@@ -122,7 +122,12 @@ class RowsStore:
         columns = self.cell_columns[owners + np.arange(len(owners))].tolist()
         at = 0
         for key, number, count in zip(keys.tolist(), numbers, (stops - starts).tolist(), strict=True):
-            yield number, columns[at : at + count], self.texts(key)
+            texts = self.texts(key)
+            if len(texts) != count:
+                raise RowIndexError(
+                    f"Row {key} of {self._folder} has {len(texts)} texts for {count} cells. Build the index again."
+                )
+            yield number, columns[at : at + count], texts
             at += count
 
     def raw(self, key: int) -> bytes:

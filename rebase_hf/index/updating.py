@@ -11,6 +11,7 @@ from rebase_hf.index.building import IndexChange, key_of, locked, open_sources, 
 from rebase_hf.index.catalog import CatalogSource
 from rebase_hf.index.encoders import Encoder
 from rebase_hf.index.index_writing import PresentIndex, present_index
+from rebase_hf.index.local_sources import without_folders
 from rebase_hf.index.opening import GivenSource
 from rebase_hf.index.row_filter import named_sources
 from rebase_hf.index.source_records import SkippedSource
@@ -132,7 +133,8 @@ def _change(
     if [one.key for one in present.catalog.sources] == [getattr(one, "key", None) for one in wanted]:
         logger.info("Index %s holds these sources as they are.", root)
         return
-    again = {skip.source for skip in skipped} | {source.address for source in opened}
+    now = [*skipped, *(SkippedSource(source.address, "", "") for source in opened)]
+    again = {without_folders(skip).source for skip in now}
     earlier = [skip for skip in present.catalog.skipped if skip.source not in again]
     write_change(IndexChange(root, wanted, [*earlier, *skipped]), present, encoder, settings)
     found = {key_of(source, encoder, settings): source.reopen for source in opened}

@@ -168,10 +168,12 @@ def test_one_bad_source_does_not_stop_a_build(tmp_path, sources, encoder, caplog
     with caplog.at_level(logging.WARNING, logger="rebase_hf"):
         index = RowIndex.build(tmp_path / "index", [*sources, *bad], encoder=encoder)
     assert [source.dataset for source in index.sources] == ["complaints", "film_reviews"]
-    assert {skip.source: skip.reason for skip in index.skipped} == bad
+    recorded = {"/".join(Path(source).parts[-2:]): reason for source, reason in bad.items()}
+    assert {skip.source: skip.reason for skip in index.skipped} == recorded
+    assert str(tmp_path) not in next(index.path.glob("catalog-*/sources.json")).read_text()
     assert len([record for record in caplog.records if "is left out" in record.message]) == len(bad)
     listing = json.loads(next(index.path.glob("catalog-*/sources.json")).read_text())
-    assert {skip["source"]: skip["reason"] for skip in listing["skipped"]} == bad
+    assert {skip["source"]: skip["reason"] for skip in listing["skipped"]} == recorded
     assert RowIndex.open(index.path).skipped == index.skipped
 
 
