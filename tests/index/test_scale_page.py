@@ -1,6 +1,7 @@
 """docs/scale.md: its figures are those of the results, its arithmetic holds, its script runs."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.claims import RESULTS
 from benchmarks.scale_costs import Stages, assumptions, costs
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.index.vectors import default_expansion
 from tests.doubles.slurm_commands import write_commands
 from tests.index.conftest import write_source
 
@@ -46,6 +48,7 @@ def test_costs_are_what_was_measured_times_rows_times_prices(stages):
         piece_bytes=1000.0,
         search_ms=2.0,
         looked_at=1000.0,
+        searched=4_000_000,
     )
     assumed = assumptions({"core_hour_usd": 0.1, "cores": 110, "page_read_us": 50, "gpu_texts_per_second": 1e9})
     found = costs(simple, assumed, 10**8)
@@ -61,6 +64,13 @@ def test_costs_are_what_was_measured_times_rows_times_prices(stages):
     assert found["one search, nothing in memory"] == "50,000 pages, 2.5 s"
     with pytest.raises(SystemExit, match="price: no assumption"):
         assumptions({"price": 1})
+
+
+def test_a_search_of_a_larger_segment_keeps_more_in_view(stages):
+    measured = replace(stages, searched=400_000)
+    assert measured.search_growth(400_000) == 1
+    view = default_expansion(4_000_000) / default_expansion(400_000)
+    assert measured.search_growth(4_000_000) == pytest.approx(view * math.log(4e6) / math.log(4e5))
 
 
 def test_a_graphs_cost_grows_with_the_logarithm_of_its_size(stages):
