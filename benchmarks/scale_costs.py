@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.index.vectors import default_expansion
-
 ASSUMPTIONS = Path(__file__).with_name("scale_assumptions.json")
 GIGA = 1e9
 HOUR = 3600.0
@@ -39,6 +37,7 @@ class Stages:
         search_ms: Of one segment, warm.
         looked_at: Vectors that a search of it looks at.
         searched: Vectors of the segment that was searched.
+        view_growth: By this power of their number grows how many vectors a search keeps in view.
     """
 
     texts_per_row: float
@@ -58,6 +57,7 @@ class Stages:
     search_ms: float
     looked_at: float
     searched: int
+    view_growth: float
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> "Stages":
@@ -90,6 +90,7 @@ class Stages:
             search_ms=lines["search"]["ms"],
             looked_at=lines["search"]["looked_at"],
             searched=lines["search"]["vectors"],
+            view_growth=lines["search"]["view_growth"],
         )
 
     def graph_of(self, texts: float) -> float:
@@ -105,8 +106,7 @@ class Stages:
 
     def search_growth(self, texts: float) -> float:
         """Return how much longer a search of so many takes: it keeps more in view, and paths are longer."""
-        view = default_expansion(round(texts)) / default_expansion(self.searched)
-        return view * math.log(texts) / math.log(self.searched)
+        return (texts / self.searched) ** self.view_growth * math.log(texts) / math.log(self.searched)
 
 
 def costs(stages: Stages, assumed: Mapping[str, Any], rows: int) -> dict[str, str]:

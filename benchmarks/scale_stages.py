@@ -9,6 +9,7 @@ page's tables of what is written here.
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from benchmarks.memory import peak_mib
 SMALLER = 4  # of 480,000 rows it has over 100,000 texts, too, from which on graphs are built by all cores
 SOURCES = 24
 QUERIES = 200
+FULL = 4_000_000  # texts of a full segment
 MEBI = 1 << 20
 
 
@@ -165,7 +167,9 @@ def search(held: Path, _: argparse.Namespace) -> dict[str, Any]:
     count = len(Segment(folder).vectors)
     graph.expansion_search = default_expansion(count)
     looked = [graph.search(quantise(query[None], scale)[0], 50).computed_distances for query in queries]
+    growth = math.log(default_expansion(FULL) / default_expansion(count)) / math.log(FULL / count)
     return {
+        "view_growth": growth,  # what is kept in view grows by this power of the number of vectors
         "open_cpu": opened,
         "ms": statistics.median(walls) * 1e3,
         "looked_at": statistics.mean(looked),
