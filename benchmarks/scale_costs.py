@@ -36,6 +36,8 @@ class Stages:
         segment_mib: Memory of making a segment, by its texts.
         search_ms: Of one segment, warm.
         looked_at: Vectors that a search of it looks at.
+        searched: Vectors of the segment that was searched.
+        view_growth: By this power of their number grows how many vectors a search keeps in view.
     """
 
     texts_per_row: float
@@ -54,6 +56,8 @@ class Stages:
     segment_mib: Mapping[int, float]
     search_ms: float
     looked_at: float
+    searched: int
+    view_growth: float
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> "Stages":
@@ -85,6 +89,8 @@ class Stages:
             segment_mib={small["texts"]: small_cut["mib"], texts: large_cut["mib"]},
             search_ms=lines["search"]["ms"],
             looked_at=lines["search"]["looked_at"],
+            searched=lines["search"]["vectors"],
+            view_growth=lines["search"]["view_growth"],
         )
 
     def graph_of(self, texts: float) -> float:
@@ -97,6 +103,10 @@ class Stages:
         """Return the MiB that making a segment of so many texts takes."""
         (small, low), (large, high) = sorted(self.segment_mib.items())
         return high + (high - low) / (large - small) * (texts - large)
+
+    def search_growth(self, texts: float) -> float:
+        """Return how much longer a search of so many takes: it keeps more in view, and paths are longer."""
+        return (texts / self.searched) ** self.view_growth * math.log(texts) / math.log(self.searched)
 
 
 def costs(stages: Stages, assumed: Mapping[str, Any], rows: int) -> dict[str, str]:
@@ -113,7 +123,7 @@ def costs(stages: Stages, assumed: Mapping[str, Any], rows: int) -> dict[str, st
         "rows and the rest of segments": rows * (stages.rows + stages.rest) / HOUR,
     }
     found = {"texts": _count(texts), "segments": f"{segments:,}"}
-    found |= {f"CPU hours, {name}": _hours(hours) for name, hours in around.items()}
+    found |= {f"CPU hours, {name}": _hours(hours) if hours > 1e-3 else "" for name, hours in around.items()}
     found["CPU hours, merging (one task, hashing on all its cores)"] = _hours(merge)
     for name, words in (("fp32", "float32"), ("int8", "onnx-int8"), ("static", "static")):
         encoding = texts * stages.encode[name] / HOUR
@@ -142,10 +152,11 @@ def _room(stages: Stages, assumed: Mapping[str, Any], rows: int, held: float, fu
 
 
 def _searching(stages: Stages, assumed: Mapping[str, Any], segments: int, texts: float, held: float) -> dict[str, str]:
-    pages = segments * stages.looked_at
+    searches = segments * stages.search_growth(texts / segments)  # of the measured segment
+    pages = searches * stages.looked_at
     return {
         "memory that searches keep warm: the graphs": _bytes(texts * stages.graph_bytes),
-        "one search, everything warm, one thread": _seconds(segments * stages.search_ms / 1e3),
+        "one search, everything warm, one thread": _seconds(searches * stages.search_ms / 1e3),
         "one search, nothing in memory": f"{pages:,.0f} pages, {_seconds(pages * assumed['page_read_us'] / 1e6)}",
         "first opening: checksums of everything, one core": f"{_hours(held * stages.merge / HOUR)} hours",
     }

@@ -1,14 +1,15 @@
 """What each stage of a build by many machines costs, by its own steps: CPU seconds, memory, bytes; and one search.
 
 Two builds, one of a quarter of the rows. What a row costs is told by the difference, so that starting a process is not
-counted; and a graph's cost a text grows with the logarithm of its size, which two sizes show. Their encoder draws
-vectors and costs nothing that is counted; real encoders are measured beside, on texts of the same rows. Every part is
-a process of its own, so that its memory and its CPU time are its own. `benchmarks.scale_figures` makes the page's
-tables of what is written here.
+counted; and a graph's cost a text grows with the logarithm of its size, which two sizes show. Their encoder makes
+vectors as `made_vectors` does, and is not counted; real encoders are measured beside, on texts of the same rows. Every
+part is a process of its own, so that its memory and its CPU time are its own. `benchmarks.scale_figures` makes the
+page's tables of what is written here.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -19,28 +20,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.claims import ROOT, Line, parser, report
-from benchmarks.index_build import DrawnEncoder, Watch, write_sources
+from benchmarks.index_build import Watch, write_sources
 from benchmarks.index_texts import made_rows
+from benchmarks.made_encoder import MadeEncoder, made_encoder, write_base
 from benchmarks.memory import peak_mib
 
 SMALLER = 4  # of 480,000 rows it has over 100,000 texts, too, from which on graphs are built by all cores
 SOURCES = 24
 QUERIES = 200
+FULL = 4_000_000  # texts of a full segment
 MEBI = 1 << 20
-
-
-class FallingEncoder(DrawnEncoder):
-    """Drawn vectors whose variance falls with the dimension, as that of embeddings does when it is sorted."""
-
-    identity = "drawn-falling-1"
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return unit vectors."""
-        vectors = super().encode(texts) / (1 + np.arange(self.dimension, dtype=np.float32) / 24)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def main() -> None:
@@ -63,6 +53,7 @@ def main() -> None:
 def measured(held: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return what every part measured."""
     figures: dict[str, Any] = {}
+    write_base(held)
     for name, rows in (("small", options.rows // SMALLER), ("large", options.rows)):
         (held / name).mkdir()
         write_sources(held / name / "sources", rows, SOURCES)
@@ -91,10 +82,10 @@ def read(held: Path, _: argparse.Namespace) -> dict[str, Any]:
 
     files = sorted(map(str, (held / "sources").glob("*.parquet")))
     settings = BuildSettings(max_rows_per_source=10**9, licenses="any", exact_below=1)
-    plan = plan_index(held / "shared", files, tasks=1, encoder=FallingEncoder(), settings=settings)
-    encoding = Watch(FallingEncoder, "encode")
+    plan = plan_index(held / "shared", files, tasks=1, encoder=made_encoder(held.parent), settings=settings)
+    encoding = Watch(MadeEncoder, "encode")
     start = time.process_time()
-    part = read_rank(SharedFolder.at(held / "shared"), plan, 0, FallingEncoder())
+    part = read_rank(SharedFolder.at(held / "shared"), plan, 0, made_encoder(held.parent))
     pieces = [piece for entry in part.entries for piece in entry.pieces]  # type: ignore[union-attr]
     return {
         "cpu": time.process_time() - start - encoding.seconds,
@@ -160,10 +151,10 @@ def search(held: Path, _: argparse.Namespace) -> dict[str, Any]:
     from rebase_hf.index.vectors import default_expansion
 
     start = time.process_time()
-    index = RowIndex.open(held / "index", encoder=FallingEncoder())
+    index = RowIndex.open(held / "index", encoder=made_encoder(held.parent))
     opened = time.process_time() - start
     texts = [row[0] for row in made_rows(QUERIES, seed=5)]
-    queries = FallingEncoder().encode(texts)
+    queries = made_encoder(held.parent).encode(texts)
     index.nearest_rows(queries[0], 10)
     walls = []
     for query in queries:
@@ -176,7 +167,9 @@ def search(held: Path, _: argparse.Namespace) -> dict[str, Any]:
     count = len(Segment(folder).vectors)
     graph.expansion_search = default_expansion(count)
     looked = [graph.search(quantise(query[None], scale)[0], 50).computed_distances for query in queries]
+    growth = math.log(default_expansion(FULL) / default_expansion(count)) / math.log(FULL / count)
     return {
+        "view_growth": growth,  # what is kept in view grows by this power of the number of vectors
         "open_cpu": opened,
         "ms": statistics.median(walls) * 1e3,
         "looked_at": statistics.mean(looked),

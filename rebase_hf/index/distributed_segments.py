@@ -154,12 +154,14 @@ def _merge(folder: SharedFolder, plan: BuildPlan, collected: Collected, root: Pa
             f"{len(missing)} of {len(runs)} segments are not made yet: {', '.join(missing[:5])} (no {MADE} in "
             f"{folder.address}). Run the segment step again with the same logging_dir, its completions/ deleted."
         )
+    tasks = [json.loads(about) for about in made if about is not None]
+    _check_words(folder, runs, tasks)
     building = building_folder(root)
     building.mkdir(parents=True, exist_ok=True)
     writer = IndexWriter(root, building, None, plan.encoder, plan.settings)
     slots: list[list[PlacedPiece]] = [[] for _ in collected.sources]
-    for run, about in zip(runs, made, strict=True):
-        segment = _taken(folder, run, json.loads(about or b""), (building, root))
+    for run, about in zip(runs, tasks, strict=True):
+        segment = _taken(folder, run, about, (building, root))
         writer.take(segment)
         for number, (source, _, record) in enumerate(run.pieces):
             slots[source].append(PlacedPiece(segment.rows.name, number, record))
@@ -169,6 +171,17 @@ def _merge(folder: SharedFolder, plan: BuildPlan, collected: Collected, root: Pa
         for one, vector in zip(collected.sources, vectors, strict=True)
     ]
     writer.write(wanted, slots, collected.skipped, inputs=collected.inputs)
+
+
+def _check_words(folder: SharedFolder, runs: Sequence[Run], made: Sequence[dict[str, Any]]) -> None:
+    """Check that words were indexed by all tasks or by none."""
+    without = [run.name for run, about in zip(runs, made, strict=True) if about["words"] is None]
+    if 0 < len(without) < len(runs):
+        raise RowIndexError(
+            f"{len(without)} of {len(runs)} segments have no words, and the others have: {', '.join(without[:5])} in "
+            f"{folder.address}. They were made where tantivy is not installed (`rebase-hf[lexical]`). Delete them and "
+            "run the segment step again, its completions/ deleted, or plan with words=False in another folder."
+        )
 
 
 def _taken(folder: SharedFolder, run: Run, about: dict[str, Any], places: Sequence[Path]) -> IndexSegment:

@@ -70,6 +70,7 @@ def test_many_ranks_make_the_index_that_one_machine_makes(tmp_path, many, snapsh
     index.verify()
     query = "which note is about the geese of valley 3"
     assert index.search(query, k=20) == one.search(query, k=20)
+    assert index.search(query, k=20, mode="both") == one.search(query, k=20, mode="both")
 
 
 def test_what_is_left_out_is_recorded_as_by_one_machine(tmp_path, many, snapshot):
@@ -211,6 +212,18 @@ def test_a_damaged_segment_is_refused_and_taken_once_it_is_made_again(tmp_path, 
     merge_step(shared, tmp_path / "many").run(None, 0, 1)
     one = RowIndex.build(tmp_path / "one", many, encoder=HashingEncoder(), max_segment_texts=90)
     assert snapshot(tmp_path / "many") == snapshot(one.path)
+
+
+def test_words_that_only_some_machines_have_indexed_are_refused(tmp_path, many):
+    pytest.importorskip("tantivy")
+    shared = tmp_path / "shared"
+    plan_index(shared, many, tasks=3, encoder=HashingEncoder(), settings=SMALL)
+    read(shared, 3)
+    segments(shared)
+    made = next(shared.glob("segments/000001-*/made.json"))
+    made.write_text(json.dumps({**json.loads(made.read_text()), "words": None}))
+    with pytest.raises(RowIndexError, match="1 of 4 segments have no words, and the others have: segments/000001-"):
+        merge_step(shared, tmp_path / "many").run(None, 0, 1)
 
 
 def test_merging_again_changes_nothing_and_what_ranks_had_read_is_gone(tmp_path, many):

@@ -1,6 +1,7 @@
 """docs/scale.md: its figures are those of the results, its arithmetic holds, its script runs."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -46,6 +47,7 @@ def test_costs_are_what_was_measured_times_rows_times_prices(stages):
         piece_bytes=1000.0,
         search_ms=2.0,
         looked_at=1000.0,
+        searched=4_000_000,
     )
     assumed = assumptions({"core_hour_usd": 0.1, "cores": 110, "page_read_us": 50, "gpu_texts_per_second": 1e9})
     found = costs(simple, assumed, 10**8)
@@ -61,6 +63,12 @@ def test_costs_are_what_was_measured_times_rows_times_prices(stages):
     assert found["one search, nothing in memory"] == "50,000 pages, 2.5 s"
     with pytest.raises(SystemExit, match="price: no assumption"):
         assumptions({"price": 1})
+
+
+def test_a_search_of_a_larger_segment_keeps_more_in_view(stages):
+    measured = replace(stages, searched=40_000, view_growth=0.5)
+    assert measured.search_growth(40_000) == 1
+    assert measured.search_growth(4_000_000) == pytest.approx(10 * math.log(4_000_000) / math.log(40_000))
 
 
 def test_a_graphs_cost_grows_with_the_logarithm_of_its_size(stages):
