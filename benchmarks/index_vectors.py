@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims import ROOT, Line, at_least, at_most, parser, report
-from benchmarks.index_vectors_parts import PARTS
+from benchmarks.index_vectors_parts import PARTS, PEER_EXPANSION
 from benchmarks.index_vectors_work import Work
 from benchmarks.made_vectors import vectors_and_queries
 
@@ -57,6 +57,8 @@ def measured(part: str, work: Work, options: argparse.Namespace) -> dict[str, An
 
 def lines_of(figures: dict[str, dict[str, Any]], work: Work) -> list[Line]:
     """Return the claim's lines."""
+    from rebase_hf.index.vectors import EXPANSION_ADD, EXPANSION_ADD_FAST
+
     count = len(work.vectors)
     ours, theirs = figures["search_ours"], figures["search_hnswlib"]
     at_default = ours["points"][-1]
@@ -105,13 +107,13 @@ def lines_of(figures: dict[str, dict[str, Any]], work: Work) -> list[Line]:
         ),
         Line(
             "build",
-            "vectors built per CPU-second",
+            f"vectors built per CPU-second (expansion {EXPANSION_ADD}; hnswlib's {PEER_EXPANSION})",
             **at_least(peer["cpu"] / build["cpu"], 1.15, "of hnswlib's", digits=2),
             details={"ours": build, "hnswlib": peer},
         ),
         Line(
             "build_fast",
-            "the same, fast mode",
+            f"the same, fast mode (expansion {EXPANSION_ADD_FAST})",
             **at_least(peer["cpu"] / fast["cpu"], 1.7, "of hnswlib's", digits=2),
             details=fast,
         ),

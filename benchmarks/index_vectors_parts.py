@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.index_vectors_work import BLOCK, K, Work
 from benchmarks.made_vectors import exact_nearest
 
+PEER_EXPANSION = 128  # hnswlib's while building
 EXPANSIONS = (64, 128, 256, 512)
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0005)
 
@@ -48,14 +49,14 @@ def build_fast(work: Work) -> dict[str, Any]:
 
 
 def build_hnswlib(work: Work) -> dict[str, Any]:
-    """Build hnswlib's graph of the float32 vectors, in random order, with the same connectivity and expansion."""
+    """Build hnswlib's graph of the float32 vectors, in random order, with the same connectivity."""
     import hnswlib
 
     held = work.vectors
     order = np.random.default_rng(0).permutation(len(held))
     start, wall = time.process_time(), time.perf_counter()
     graph = hnswlib.Index(space="ip", dim=held.shape[1])
-    graph.init_index(max_elements=len(held), M=16, ef_construction=128)
+    graph.init_index(max_elements=len(held), M=16, ef_construction=PEER_EXPANSION)
     for at in range(0, len(order), BLOCK):
         ids = np.sort(order[at : at + BLOCK])
         graph.add_items(np.asarray(held[ids]), ids, num_threads=-1)
