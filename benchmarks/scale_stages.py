@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims import ROOT, Line, parser, report
+from benchmarks.claims import ROOT, parser, report
 from benchmarks.index_build import Watch, write_sources
 from benchmarks.index_texts import made_rows
 from benchmarks.made_encoder import MadeEncoder, made_encoder, write_base
 from benchmarks.memory import peak_mib
+from benchmarks.scale_lines import lines
 
 SMALLER = 4  # of 480,000 rows it has over 100,000 texts, too, from which on graphs are built by all cores
 SOURCES = 24
@@ -47,7 +48,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as held:
         figures = measured(Path(held), options)
-    report("scale_stages", made, options, lines(figures, options))
+    report("scale_stages", made, options, lines(figures))
 
 
 def measured(held: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -200,63 +201,6 @@ def static_model(held: Path) -> str:
     from rebase_hf.index.encoders import load_encoder
 
     return f"static:{make_static(held / 'static', load_encoder('onnx-int8:'))}"
-
-
-def lines(figures: dict[str, Any], options: argparse.Namespace) -> list[Line]:
-    """Return what was measured as lines."""
-    read_, cut = (_both(figures, part) for part in ("read", "segments"))
-    for both in cut:
-        both["rest"] = both["cpu"] - both["graph"] - both["words"] - both["rows_written"]
-    rows, texts = read_[1]["rows"], read_[1]["texts"]
-
-    def rate(what: str, both: Sequence[dict[str, Any]]) -> str:
-        a_row = (both[1][what] - both[0][what]) / (rows - read_[0]["rows"])
-        return f"{1 / a_row:,.0f} rows a CPU-second ({a_row * 1e6:.0f} us a row)"
-
-    words = rate("words", cut) if cut[1]["words"] > 0.1 else "not indexed"
-    graph = f"{cut[1]['graph'] / texts * 1e6:.0f} us a text; of {read_[0]['texts']:,}, "
-    graph += f"{cut[0]['graph'] / read_[0]['texts'] * 1e6:.0f} us"
-    merged, found = figures["merge"], figures["search"]
-    return [
-        Line(
-            "read",
-            f"reading {rows:,} rows: opening, cells, pieces, checksums",
-            rate("cpu", read_),
-            details=_named(read_),
-        ),
-        *(_encoding(name, figures[name]) for name in ("fp32", "int8", "static")),
-        Line("graph", f"the graph of {texts:,} texts", graph, details=_named(cut)),
-        Line("words", "words, for lexical search", words),
-        Line("rows", "compressing rows", rate("rows_written", cut)),
-        Line("rest", "the rest of a segment: checksums, joining, cells", rate("rest", cut)),
-        Line(
-            "merge",
-            "merging: checksums, catalog, manifest",
-            f"{merged['cpu'] / merged['bytes'] * 1e9:.1f} CPU-seconds a GB",
-            details=merged,
-        ),
-        Line(
-            "search",
-            f"searching one segment of {found['vectors']:,} texts, warm, one thread",
-            f"{found['ms']:.1f} ms, {found['looked_at']:,.0f} vectors looked at",
-            details=found,
-        ),
-        Line("bytes", "bytes a row of the index", f"{merged['bytes'] / rows:,.0f}"),
-    ]
-
-
-def _both(figures: dict[str, Any], part: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    return figures[f"small_{part}"], figures[f"large_{part}"]
-
-
-def _named(both: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    return dict(zip(("small", "large"), both, strict=True))
-
-
-def _encoding(name: str, figures: dict[str, Any]) -> Line:
-    words = {"fp32": "float32", "int8": "onnx-int8", "static": "static"}[name]
-    shown = f"{figures['texts'] / figures['cpu']:,.0f} texts a CPU-second"
-    return Line(name, f"encoding, {words}, texts of {figures['characters']:.0f} characters", shown, details=figures)
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {

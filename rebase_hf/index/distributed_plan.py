@@ -113,21 +113,22 @@ def plan_index(
             )
         return held
     entries = _entries(sources, chosen, token)
+    _write(shared, entries, {"tasks": tasks, "encoder": about, "settings": asdict(chosen), "asked": asked})
+    plan = read_plan(shared)
+    logger.info("%d sources are planned for %d ranks.", len(plan.sources), tasks)
+    return plan
+
+
+def _write(folder: SharedFolder, entries: Sequence[PlannedSource | SkippedSource], about: dict[str, Any]) -> None:
     if not any(isinstance(entry, PlannedSource) for entry in entries):
         raise nothing_left([entry for entry in entries if isinstance(entry, SkippedSource)])
     content = {
         "format": _FORMAT,
         "version": _VERSION,
-        "tasks": tasks,
-        "encoder": about,
-        "settings": asdict(chosen),
+        **about,
         "entries": [asdict(entry) for entry in entries],
-        "asked": asked,
     }
-    shared.write(PLAN, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
-    plan = read_plan(shared)
-    logger.info("%d sources are planned for %d ranks.", len(plan.sources), tasks)
-    return plan
+    folder.write(PLAN, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def read_plan(folder: SharedFolder) -> BuildPlan:
