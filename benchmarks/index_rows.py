@@ -89,7 +89,7 @@ def written(store: Path, parquet: Path, rows: Iterable[Sequence[str]]) -> tuple[
             out.write_table(pyarrow.table({"cells": group}, schema=out.schema))
     blob.close()
     start = time.process_time()
-    compress_rows([StagedRows(raw)], store)
+    compress_rows([StagedRows(raw, count)], store)
     seconds = time.process_time() - start
     empty = {name: np.zeros(0, np.int32) for name in (rows_store.CELL_COLUMNS,)}
     empty |= {name: np.zeros(0, np.uint32) for name in (rows_store.CELL_VECTORS, rows_store.VECTOR_CELLS)}

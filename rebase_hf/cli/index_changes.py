@@ -1,11 +1,11 @@
-"""`rebase-hf index add`, `remove` and `refresh`: an index changed in place, the rest of it left as it lies."""
+"""`rebase-hf index add`, `remove`, `refresh`, `compact`: an index changed in place, the rest left as it lies."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rebase_hf.cli.index_options import OwnIndex, Sources, SourcesFile, given_sources
-from rebase_hf.cli.index_text import show_counts
+from rebase_hf.cli.index_text import show_counts, show_skipped
 from rebase_hf.errors import RowIndexError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _NAMES = "Datasets, as NAME, NAME:CONFIG or NAME:CONFIG:SPLIT."
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands that change an index."""
-    for command in (add, remove, refresh):
+    for command in (add, remove, refresh, compact):
         app.command()(command)
 
 
@@ -52,6 +52,17 @@ def refresh(
     _show_change(before, before.refresh(names or None))
 
 
+def compact(path: OwnIndex) -> None:
+    """Take the rows of removed sources out of the files of an index, too.
+
+    Example: rebase-hf index compact ./index
+    """
+    before = _open(path)
+    after = before.compact()
+    typer.echo(f"{before.info()['dead_rows'] - after.info()['dead_rows']} rows of removed sources are gone.")
+    show_counts(after.info())
+
+
 def _open(path: OwnIndex) -> "RowIndex":
     from rebase_hf.index.row_index import RowIndex
 
@@ -65,4 +76,5 @@ def _open(path: OwnIndex) -> "RowIndex":
 def _show_change(before: "RowIndex", after: "RowIndex") -> None:
     if before.fingerprint == after.fingerprint:
         typer.echo("Nothing has changed.")
+    show_skipped(skip for skip in after.skipped if skip not in before.skipped)
     show_counts(after.info())

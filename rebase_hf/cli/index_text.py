@@ -1,11 +1,12 @@
 """An index, and what is found in it, as lines for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rebase_hf.cli.story_text import terminal_line
+from rebase_hf.index.source_records import SkippedSource
 from rebase_hf.rows import RetrievedRow
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def show_index(index: "RowIndex") -> None:
                 f"{revision}{config}"
             )
         )
-    for skip in index.skipped:
-        typer.echo(terminal_line(f"  left out: {skip.source} ({skip.reason}): {skip.detail}"))
+    show_skipped(index.skipped)
 
 
 def show_counts(facts: Mapping[str, Any]) -> None:
@@ -57,3 +57,9 @@ def found_line(found: RetrievedRow) -> str:
     shown = shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 1]}…"
     parts = [form.format(found.parts[name]) for name, form in _PARTS.items() if name in found.parts]
     return terminal_line("  ".join([f"{found.score:.3f}", *parts, f"{row.dataset}[{row.row}].{column}", shown]))
+
+
+def show_skipped(skipped: Iterable[SkippedSource]) -> None:
+    """Show what was left out, and why."""
+    for skip in skipped:
+        typer.echo(terminal_line(f"  left out: {skip.source} ({skip.reason}): {skip.detail}"))

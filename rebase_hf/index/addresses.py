@@ -4,7 +4,7 @@ Beside the manifest and no part of the index: it names folders of this machine, 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from rebase_hf.index.durable import write_bytes
@@ -12,9 +12,20 @@ from rebase_hf.index.durable import write_bytes
 ADDRESSES = "addresses.json"
 
 
-def remember(root: Path, addresses: Mapping[str, str]) -> None:
-    """Write down where sources were read from, by their keys; what is known of others goes."""
-    write_bytes(root / ADDRESSES, (json.dumps(dict(sorted(addresses.items())), indent=1) + "\n").encode())
+def add(root: Path, addresses: Mapping[str, str]) -> None:
+    """Write down where sources were read from, by their keys, beside what is known."""
+    _write(root, recall(root) | dict(addresses))
+
+
+def keep(root: Path, keys: Collection[str]) -> None:
+    """Forget all but the sources of these keys."""
+    _write(root, {key: address for key, address in recall(root).items() if key in keys})
+
+
+def _write(root: Path, addresses: Mapping[str, str]) -> None:
+    if addresses != recall(root):
+        root.mkdir(parents=True, exist_ok=True)
+        write_bytes(root / ADDRESSES, (json.dumps(dict(sorted(addresses.items())), indent=1) + "\n").encode())
 
 
 def recall(root: Path) -> dict[str, str]:

@@ -9,17 +9,17 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.home import rebase_home
 from rebase_hf.index import addresses
 from rebase_hf.index.build_settings import BuildSettings
 from rebase_hf.index.catalog import CatalogSource
+from rebase_hf.index.compaction import MOST_DEAD
 from rebase_hf.index.encoders import Encoder, encoder_identity, language_warning
 from rebase_hf.index.index_writing import IndexWriter, PresentIndex, present_index
 from rebase_hf.index.licenses import allowed_licenses
@@ -52,16 +52,20 @@ def build_index(
         opened, skipped = open_sources(sources, settings, token)
         if not opened:
             raise nothing_left(skipped)
-        keyed = {key_of(source, encoder, settings): source for source in opened}
+        about = describe_encoder(encoder)
+        keyed = {key_of(source, about, settings): source for source in opened}
         inputs = inputs_digest(list(keyed), skipped, settings)
         present = present_index(root)
         if present is not None and present.manifest.inputs == inputs:
             logger.info("Index %s is already built from these sources.", root)
+            addresses.add(root, {key: source.reopen for key, source in keyed.items() if source.reopen})
             return
         held = {one.key: one for one in present.catalog.sources} if present is not None else {}
-        change = IndexChange(root, [held.get(key) or source for key, source in keyed.items()], skipped)
+        found = {key: source.reopen for key, source in keyed.items() if source.reopen}
+        change = IndexChange(root, [held.get(key) or source for key, source in keyed.items()], skipped, found)
         write_change(change, present, encoder, settings, inputs=inputs)
-        addresses.remember(root, {key: source.reopen for key, source in keyed.items() if source.reopen})
+        # What an earlier build had read of other sources is of no more use.
+        shutil.rmtree(building_folder(root), ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,44 +74,59 @@ class IndexChange:
 
     Attributes:
         wanted: Its sources in order: those that it holds already, and those to be read.
+        found: By keys, where sources can be opened again.
+        instead: By the key of a source to be read anew what the index holds of it, which stays where it can't be read.
     """
 
     root: Path
     wanted: Sequence[CatalogSource | Source]
     skipped: Sequence[SkippedSource]
+    found: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, CatalogSource] = field(default_factory=dict)
 
 
 def write_change(
     change: IndexChange,
     present: PresentIndex | None,
-    encoder: Encoder,
+    encoder: Encoder | None,
     settings: BuildSettings,
     *,
     inputs: str = "",
+    most_dead: float = MOST_DEAD,
 ) -> None:
     """Bring an index from what it is to what it should be.
 
     Args:
+        encoder: None where nothing is to be read: what is there stays of the encoder that it is of.
         inputs: Digest of what went in.
+        most_dead: Share of a segment's rows that may be of sources that are gone.
 
     Raises:
         RowIndexError: Nothing is left.
     """
-    about = {"name": encoder.name, "identity": encoder_identity(encoder), "dimension": encoder.dimension}
+    if encoder is not None:
+        about = describe_encoder(encoder)
+        warn_of_languages(encoder, [one for one in change.wanted if isinstance(one, Source)])
+    elif present is not None:
+        about = dict(present.manifest.encoder)
     building = building_folder(change.root)
     building.mkdir(parents=True, exist_ok=True)
-    writer = IndexWriter(change.root, building, present, about, settings)
-    warn_of_languages(encoder, [one for one in change.wanted if isinstance(one, Source)])
-    keyed = [
-        (one.key if isinstance(one, CatalogSource) else key_of(one, encoder, settings), one) for one in change.wanted
-    ]
-    wanted, slots, unusable = read_sources(writer, keyed, encoder, settings)
+    writer = IndexWriter(change.root, building, present, about, settings, most_dead=most_dead)
+    keyed: list[tuple[str, CatalogSource | Source]] = []
+    for one in change.wanted:
+        keyed.append((one.key if isinstance(one, CatalogSource) else key_of(one, about, settings), one))
+    wanted, slots, unusable = read_sources(writer, keyed, encoder, settings, change.instead)
     skipped = [*change.skipped, *unusable]
     if not wanted:
-        shutil.rmtree(building)
         raise nothing_left(skipped)
+    addresses.add(change.root, change.found)  # before the manifest: to know too many harms nothing
     # What could not be read now may be readable next time, so such a build is not the last word on its inputs.
     writer.write(wanted, slots, skipped, inputs="" if unusable else inputs)
+    addresses.keep(change.root, {one.key for one in wanted})
+    for key, _ in keyed:
+        shutil.rmtree(building / key, ignore_errors=True)
+    if not any(building.iterdir()):
+        building.rmdir()
 
 
 @contextmanager
@@ -125,17 +144,16 @@ def locked(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def written_alone(root: Path) -> Iterator[None]:
-    """Hold a folder for one process of this machine at a time.
+    """Hold a folder for one process at a time, whoever's: the lock lies beside it.
 
     Raises:
         RowIndexError: It can't be written.
     """
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    locks = rebase_home() / "locks"
     try:
-        locks.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(locks / f"{digest(str(root))[:24]}.lock"):
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(root.with_name(f".{root.name}.lock")):
             yield
     except OSError as error:  # what goes wrong with reading a source never gets here
         raise RowIndexError(
@@ -143,15 +161,24 @@ def written_alone(root: Path) -> Iterator[None]:
         ) from error
 
 
+def describe_encoder(encoder: Encoder) -> dict[str, Any]:
+    """Return what a manifest says of an encoder."""
+    return {"name": encoder.name, "identity": encoder_identity(encoder), "dimension": encoder.dimension}
+
+
 def building_folder(root: Path) -> Path:
     """Return where an index is made."""
     return root.with_name(f"{root.name}.building")
 
 
-def key_of(source: Source, encoder: Encoder, settings: BuildSettings) -> str:
-    """Return the digest of what decides a source's part of an index."""
-    identity = encoder_identity(encoder)
-    return source.key(VERSION, identity, encoder.dimension, settings.max_rows_per_source, EMBEDDED_CHARS)
+def key_of(source: Source, encoder: Mapping[str, Any], settings: BuildSettings) -> str:
+    """Return the digest of what decides a source's part of an index.
+
+    Args:
+        encoder: Its `name`, `identity` and `dimension`.
+    """
+    about = (encoder["identity"], encoder["dimension"])
+    return source.key(VERSION, *about, settings.max_rows_per_source, EMBEDDED_CHARS)
 
 
 def inputs_digest(keys: Sequence[str], skipped: Sequence[SkippedSource], settings: BuildSettings) -> str:
@@ -202,7 +229,8 @@ def _check_target(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise RowIndexError(f"{root} is a file; give the index a folder of its own.")
     if root.is_dir() and not (root / MANIFEST).is_file():
-        strange = sorted(entry.name for entry in root.iterdir() if not is_part(entry.name))
+        own = {addresses.ADDRESSES, f".{MANIFEST}.part", f".{addresses.ADDRESSES}.part"}  # of a build that was killed
+        strange = sorted(entry.name for entry in root.iterdir() if not is_part(entry.name) and entry.name not in own)
         if strange:
             raise RowIndexError(
                 f"{root} holds `{strange[0]}` and no index; give the index a folder of its own, or empty this one."

@@ -16,7 +16,7 @@ from rebase_hf.index.distributed_folder import SharedFolder
 from rebase_hf.index.encoders import Encoder, encoder_identity, load_encoder
 from rebase_hf.index.hub_search import HubSearch
 from rebase_hf.index.licenses import allowed_licenses
-from rebase_hf.index.opening import GivenSource, PatientHub, check_given, name_of, told
+from rebase_hf.index.opening import GivenSource, PatientHub, check_given, name_of, told, unpinned
 from rebase_hf.index.source_records import SkippedSource, SourceUnusable
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,9 @@ def _entries(
     for source in given:
         if isinstance(source, HubSearch):
             found = hub.find(source)
-            entries += [PlannedSource(one, one, hub=True) if isinstance(one, str) else told(one) for one in found]
+            entries += [
+                PlannedSource(one, unpinned(one), hub=True) if isinstance(one, str) else told(one) for one in found
+            ]
             continue
         if not isinstance(source, str | Path):
             raise RowIndexError(

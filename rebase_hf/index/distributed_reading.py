@@ -86,7 +86,7 @@ class _RankReader:
 
     def read(self, place: int, source: Source) -> None:
         """Read a source, or take it as this rank left it when it was killed."""
-        key = key_of(source, self._encoder, self._plan.settings)
+        key = key_of(source, self._plan.encoder, self._plan.settings)
         known = next((one for one in self._entries if isinstance(one, PartSource) and one.key == key), None)
         if known is not None:  # the same split by another address; the merge leaves it out
             self._entries.append(replace(known, place=place, address=source.address, source=None, pieces=()))
@@ -94,7 +94,7 @@ class _RankReader:
         staged = finished_source(self._root / key, self._encoder.dimension)
         if staged is not None:
             for piece in staged.pieces:
-                self._known.add(piece.array(TEXT_DIGESTS), piece.vectors)
+                self._known.add(piece.array(TEXT_DIGESTS), piece.open_vectors)
         else:
             warn_of_languages(self._encoder, [source])
             try:

@@ -100,7 +100,8 @@ def merge_parts(folder: SharedFolder, plan: BuildPlan, index: str | Path) -> Non
         present = present_index(root)
         if not (present is not None and collected.inputs and present.manifest.inputs == collected.inputs):
             _merge(folder, plan, collected, root)
-        addresses.remember(root, collected.addresses)
+        addresses.add(root, collected.addresses)
+        addresses.keep(root, set(collected.addresses))
         for one in collected.sources:
             folder.drop(f"{part_folder(one.part.rank, plan.tasks)}/{one.entry.key}")
 
@@ -171,6 +172,7 @@ def _merge(folder: SharedFolder, plan: BuildPlan, collected: Collected, root: Pa
         for one, vector in zip(collected.sources, vectors, strict=True)
     ]
     writer.write(wanted, slots, collected.skipped, inputs=collected.inputs)
+    shutil.rmtree(building, ignore_errors=True)
 
 
 def _check_words(folder: SharedFolder, runs: Sequence[Run], made: Sequence[dict[str, Any]]) -> None:

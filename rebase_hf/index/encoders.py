@@ -144,6 +144,16 @@ def encoder_of_index(spec: str | Encoder, about: Mapping[str, Any], path: Path) 
         RowIndexError: What was found is another one.
     """
     encoder = load_encoder(spec)
+    check_same_encoder(encoder, about, path)
+    return encoder
+
+
+def check_same_encoder(encoder: Encoder, about: Mapping[str, Any], path: Path) -> None:
+    """Check that an encoder is the one that an index was built with.
+
+    Raises:
+        RowIndexError: It is another one; names both.
+    """
     identity = encoder_identity(encoder)
     if encoder.dimension != about["dimension"] or identity != about["identity"]:
         raise RowIndexError(
@@ -152,7 +162,6 @@ def encoder_of_index(spec: str | Encoder, about: Mapping[str, Any], path: Path) 
             f"`{encoder.name}` ({encoder.dimension} dimensions, identity {identity[:12]}). "
             "Pass the same encoder, or build the index again."
         )
-    return encoder
 
 
 def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Vectors:

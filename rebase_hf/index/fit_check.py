@@ -4,7 +4,6 @@ Looked at once, when a part's files were read to be verified; what would take re
 places, evenly spread.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +79,7 @@ def _check_segment(segment: Segment, dimension: int, owned: Sequence[Owned]) -> 
             f"{segment.folder / SEGMENT} has vectors of {segment.dimension} dimensions, the encoder makes "
             f"{dimension}; it is of another index."
         )
-    check_graph(segment.folder / GRAPH, segment.vectors.array, _scale(segment.folder))
+    check_graph(segment.folder / GRAPH, segment.vectors.array, segment.scale)
     _check_texts(segment)
     starts = segment.rows.cell_starts
     for piece, one in owned:
@@ -93,10 +92,6 @@ def _check_segment(segment: Segment, dimension: int, owned: Sequence[Owned]) -> 
                 f"{segment.folder / CELL_COLUMNS} names columns that `{one.source.dataset}` does not have; it is of "
                 "another index."
             )
-
-
-def _scale(folder: Path) -> float:
-    return float(json.loads((folder / SEGMENT).read_bytes())["scale"])
 
 
 def _check_texts(segment: Segment) -> None:

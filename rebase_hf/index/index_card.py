@@ -106,7 +106,7 @@ def _body(info: Mapping[str, Any], repo_id: str) -> list[str]:
         f"# {plain(repo_id.split('/')[-1])}",
         "",
         f"A row index of [rebase-hf](https://pypi.org/project/rebase-hf): {info['rows']:,} rows of "
-        f"{len(info['sources']):,} sources, {info['vectors']:,} distinct texts embedded with "
+        f"{len(info['sources']):,} sources, {info['vectors']:,} texts embedded with "
         f"`{shown_encoder(encoder['name']).replace('`', '')}`. The rows keep the licences of their sources.",
         "",
         "```python",

@@ -10,9 +10,10 @@ import numpy as np
 from rebase_hf.errors import RowIndexError, require
 from rebase_hf.index.catalog import Catalog, read_catalog
 from rebase_hf.index.manifest import Manifest
+from rebase_hf.index.open_files import allow_open_files
 from rebase_hf.index.places import Places
 from rebase_hf.index.row_filter import RowFilter, cell_filter
-from rebase_hf.index.segment import Segment, read_pieces
+from rebase_hf.index.segment import Segment
 from rebase_hf.index.segment_search import (
     NOTHING,
     CellFilter,
@@ -22,6 +23,7 @@ from rebase_hf.index.segment_search import (
     column_sums,
     nearest_rows,
 )
+from rebase_hf.index.segment_writing import read_facts
 from rebase_hf.index.source_records import IndexedSource
 from rebase_hf.rows import SourceRow
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _REMEMBERED_FILTERS = 8
+_REMEMBERED_BYTES = 1 << 28
+_FILES_A_SEGMENT = 13  # memory maps, each of which keeps a file open
 _OPENED_AT_ONCE = 16
 
 
@@ -46,9 +50,10 @@ class IndexReader:
         self.path, self.manifest = path, manifest
         self.catalog: Catalog = read_catalog(path / manifest.catalog.name)
         self._names = [segment.rows.name for segment in manifest.segments]
-        pieces = [read_pieces(path / name) for name in self._names]
+        pieces = [read_facts(path / name).pieces for name in self._names]
         _check(self.catalog, dict(zip(self._names, pieces, strict=True)), path)
         self.places = Places(self.catalog.sources, [[piece.rows for piece in held] for held in pieces], self._names)
+        allow_open_files(_FILES_A_SEGMENT * len(self._names))
         self._segments: dict[int, LiveSegment] = {}
         self._filters: dict[tuple[RowFilter, bool, int], tuple[CellFilter | None, Array | None]] = {}
         self._words: LexicalIndex | None = None
@@ -64,14 +69,14 @@ class IndexReader:
                 try:
                     segment = Segment(self.path / self._names[number])
                 except FileNotFoundError as error:  # it was there when the index was opened
-                    raise RowIndexError(
-                        f"Index {self.path} has changed since it was opened ({self._names[number]} is gone). "
-                        "Open it again."
-                    ) from error
+                    raise self._changed(self._names[number]) from error
                 self._segments[number] = LiveSegment(
                     segment, self.places.owners(number), lambda rows: self.places.keys_of(number, rows)
                 )
             return self._segments[number]
+
+    def _changed(self, gone: str) -> RowIndexError:
+        return RowIndexError(f"Index {self.path} has changed since it was opened ({gone} is gone). Open it again.")
 
     def words(self) -> "LexicalIndex":
         """Return the index of the words of all segments.
@@ -90,6 +95,9 @@ class IndexReader:
 
         with self._opening:
             if self._words is None:
+                gone = next((part.name for part in parts if part and not (self.path / part.name).is_dir()), None)
+                if gone is not None:
+                    raise self._changed(gone)
                 folders = [self.path / part.name for part in parts if part is not None]
                 self._words = LexicalIndex(folders, row_keys=self.places.keys_of)
             return self._words
@@ -175,10 +183,18 @@ class IndexReader:
             allowed = allowed_vectors(live.segment, competing) if vectors and competing is not None else None
             remembered = competing, allowed
             with self._opening:
-                while len(self._filters) >= _REMEMBERED_FILTERS * len(self._names):
-                    del self._filters[next(iter(self._filters))]
+                held = sum(_bytes(one) for _, one in self._filters.values())
+                while self._filters and (
+                    len(self._filters) >= _REMEMBERED_FILTERS * len(self._names)
+                    or held + _bytes(allowed) > _REMEMBERED_BYTES
+                ):
+                    held -= _bytes(self._filters.pop(next(iter(self._filters)))[1])
                 self._filters[chosen, junk, number] = remembered
         return remembered
+
+
+def _bytes(allowed: Array | None) -> int:
+    return 0 if allowed is None else int(allowed.nbytes)
 
 
 def _source_row(about: IndexedSource, row: int, columns: Sequence[int], texts: Sequence[str]) -> SourceRow:

@@ -24,7 +24,7 @@ from rebase_hf.index.catalog import (
     pieces_by_segment,
     read_catalog,
 )
-from rebase_hf.index.compaction import SegmentState, segments_to_rewrite
+from rebase_hf.index.compaction import MOST_DEAD, SegmentState, segments_to_rewrite
 from rebase_hf.index.durable import sync_folder
 from rebase_hf.index.local_sources import without_folders
 from rebase_hf.index.manifest import (
@@ -32,6 +32,7 @@ from rebase_hf.index.manifest import (
     IndexPart,
     IndexSegment,
     Manifest,
+    check_not_newer,
     content_fingerprint,
     describe_files,
     is_part,
@@ -40,7 +41,7 @@ from rebase_hf.index.manifest import (
 )
 from rebase_hf.index.pieces import Piece
 from rebase_hf.index.segment import Segment
-from rebase_hf.index.segment_writing import SEGMENT_FILES, fitting_runs, write_segment
+from rebase_hf.index.segment_writing import SEGMENT, SEGMENT_FILES, fitting_runs, read_facts, write_segment
 from rebase_hf.index.source_records import SkippedSource
 from rebase_hf.index.staging import StagedSource
 from rebase_hf.index.verification import check_files
@@ -65,16 +66,30 @@ class PresentIndex:
 
 
 def present_index(root: Path) -> PresentIndex | None:
-    """Return the index in a folder; None where there is none, or a damaged one, which is then replaced."""
+    """Return the index in a folder; None where there is none, or a damaged or older one, which is then replaced.
+
+    Raises:
+        RowIndexError: A later release wrote it.
+    """
     if not (root / MANIFEST).is_file():
         return None
+    check_not_newer(root)
     try:
-        manifest = read_manifest(root)
-        check_files(root, manifest)
-        return PresentIndex(manifest, read_catalog(root / manifest.catalog.name))
+        return read_index(root)
     except RowIndexError as error:
         logger.warning("The index that was there is built again: %s", error)
         return None
+
+
+def read_index(root: Path) -> PresentIndex:
+    """Return the index in a folder, verified.
+
+    Raises:
+        RowIndexError: There is none, or it is damaged.
+    """
+    manifest = read_manifest(root)
+    check_files(root, manifest)
+    return PresentIndex(manifest, read_catalog(root / manifest.catalog.name))
 
 
 class IndexWriter:
@@ -84,6 +99,7 @@ class IndexWriter:
         root: The index's folder.
         building: Where all is made.
         encoder: Its `name`, `identity` and `dimension`.
+        most_dead: Share of a segment's rows that may be of sources that are gone.
     """
 
     def __init__(
@@ -93,25 +109,24 @@ class IndexWriter:
         present: PresentIndex | None,
         encoder: dict[str, Any],
         settings: BuildSettings,
+        *,
+        most_dead: float = MOST_DEAD,
     ) -> None:
         self.root, self.building, self.present = root, building, present
-        self.encoder, self._settings = encoder, settings
-        self._segments: dict[str, Segment] = {}
+        self.encoder, self._settings, self._most_dead = encoder, settings, most_dead
         self._parts: dict[str, IndexPart] = {}
         self._made_words: dict[str, IndexPart | None] = {}
         if present is not None:
             self._parts = {segment.rows.name: segment.rows for segment in present.manifest.segments}
 
-    def segment(self, name: str) -> Segment:
-        """Return a segment of the index, or one that was just made for it."""
-        if name not in self._segments:
-            held = self.building / name
-            self._segments[name] = Segment(held if held.is_dir() else self.root / name)
-        return self._segments[name]
+    def segment_folder(self, name: str) -> Path:
+        """Return the folder of a segment of the index, or of one that was just made for it."""
+        held = self.building / name
+        return held if held.is_dir() else self.root / name
 
     def has_segment(self, name: str) -> bool:
         """Return whether there is such a segment, in the index or made for it."""
-        return (self.building / name / "segment.json").is_file() or (self.root / name / "segment.json").is_file()
+        return (self.segment_folder(name) / SEGMENT).is_file()
 
     def make_segment(self, pieces: Sequence[Piece]) -> str:
         """Write a segment and return its name."""
@@ -130,7 +145,10 @@ class IndexWriter:
         if self._settings.words is False:
             return None
         beside = _emptied(self.building / "words.part")
-        written = write_words(beside, self.segment(name), name, sources, self._settings.words)
+        # Words of some segments and not of others could not be searched.
+        there = self.present is not None and any(one.words is not None for one in self.present.manifest.segments)
+        wanted = True if there else self._settings.words
+        written = write_words(beside, Segment(self.segment_folder(name)), name, sources, wanted)
         return None if written is None else self._keep("words", beside, written)
 
     def take(self, made: IndexSegment) -> None:
@@ -165,28 +183,43 @@ class IndexWriter:
         for slot in (slot for own in slots for slot in own):
             if isinstance(slot, PlacedPiece):
                 living.setdefault(slot.segment, set()).add(slot.number)
-        states = [SegmentState(name, self.segment(name).pieces, frozenset(held)) for name, held in living.items()]
+        states = [
+            SegmentState(name, read_facts(self.segment_folder(name)).pieces, frozenset(held))
+            for name, held in living.items()
+        ]
         limits = self._settings.segment_limits(self.encoder["dimension"])
         new = [slot.record for own in slots for slot in own if not isinstance(slot, PlacedPiece)]
-        rewritten = segments_to_rewrite(states, new, limits)
+        rewritten = segments_to_rewrite(states, new, limits, most_dead=self._most_dead)
         for name in sorted(rewritten):
             logger.info("Segment %s is written anew, with others or without what is gone.", name)
         placed: list[list[PlacedPiece | None]] = []
-        waiting: list[tuple[int, int, Piece]] = []
+        waiting: list[tuple[int, int, Piece | PlacedPiece]] = []
         for source, own in enumerate(slots):
             placed.append([])
             for number, slot in enumerate(own):
                 stays = isinstance(slot, PlacedPiece) and slot.segment not in rewritten
                 placed[-1].append(slot if stays else None)  # type: ignore[arg-type]
                 if not stays:
-                    piece = self.segment(slot.segment).piece(slot.number) if isinstance(slot, PlacedPiece) else slot
-                    waiting.append((source, number, piece))
-        for run in fitting_runs([piece.record for _, _, piece in waiting], limits):
+                    waiting.append((source, number, slot))
+        for run in fitting_runs([slot.record for _, _, slot in waiting], limits):
             together = waiting[run.start : run.stop]
-            name = self.make_segment([piece for _, _, piece in together])
-            for place, (source, number, piece) in enumerate(together):
-                placed[source][number] = PlacedPiece(name, place, piece.record)
+            name = self.make_segment(self._opened([slot for _, _, slot in together]))
+            for place, (source, number, slot) in enumerate(together):
+                placed[source][number] = PlacedPiece(name, place, slot.record)
         return [[slot for slot in own if slot is not None] for own in placed]
+
+    def _opened(self, slots: Sequence[Piece | PlacedPiece]) -> list[Piece]:
+        """Return pieces ready to be written: those that lie in a segment, out of it."""
+        segments: dict[str, Segment] = {}
+        pieces: list[Piece] = []
+        for slot in slots:
+            if isinstance(slot, PlacedPiece):
+                if slot.segment not in segments:
+                    segments[slot.segment] = Segment(self.segment_folder(slot.segment))
+                pieces.append(segments[slot.segment].piece(slot.number))
+            else:
+                pieces.append(slot)
+        return pieces
 
     def _catalog(
         self,
@@ -204,6 +237,8 @@ class IndexWriter:
 
     def _words(self, name: str, living: set[int], catalog: Catalog) -> IndexPart | None:
         """Return the index of a segment's words: that which is there, where it is of the same pieces."""
+        if self._settings.words is False:
+            return None
         if name in self._made_words:
             return self._made_words[name]
         if self.present is not None:
@@ -227,8 +262,7 @@ class IndexWriter:
     def part(self, name: str) -> IndexPart:
         """Return a segment as the manifest names it."""
         if name not in self._parts:  # made by a build that was killed
-            folder = self.building / name if (self.building / name).is_dir() else self.root / name
-            self._parts[name] = IndexPart(name, describe_files(folder, SEGMENT_FILES))
+            self._parts[name] = IndexPart(name, describe_files(self.segment_folder(name), SEGMENT_FILES))
         return self._parts[name]
 
     def _replace(
@@ -236,8 +270,9 @@ class IndexWriter:
     ) -> None:
         """Move what was made into the index and write its manifest; what it does not name is removed."""
         counts = catalog.counts()
-        vectors = sum(len(self.segment(one.rows.name).vectors) for one in segments)
-        rows = sum(len(self.segment(one.rows.name)) for one in segments)
+        facts = [read_facts(self.segment_folder(one.rows.name)) for one in segments]
+        vectors = sum(one.vectors for one in facts)
+        rows = sum(piece.rows for one in facts for piece in one.pieces)
         manifest = Manifest(
             fingerprint="",
             encoder=self.encoder,
@@ -250,7 +285,6 @@ class IndexWriter:
         identity = self.encoder["identity"]
         fingerprint = content_fingerprint(catalog, identity, segments, approximate=manifest.approximate)
         manifest = replace(manifest, fingerprint=fingerprint)
-        self._segments.clear()
         self.root.mkdir(parents=True, exist_ok=True)
         verified = set() if self.present is None else {part.name for part in self.present.manifest.parts}
         for part in manifest.parts:
@@ -263,7 +297,6 @@ class IndexWriter:
         for old in self.root.iterdir():
             if is_part(old.name) and old.name not in named:
                 shutil.rmtree(old)
-        shutil.rmtree(self.building, ignore_errors=True)
 
 
 def _emptied(folder: Path) -> Path:

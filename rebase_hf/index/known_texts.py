@@ -1,6 +1,7 @@
 """Which texts already have a vector, and where it lies: each distinct text is encoded once."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,23 +44,24 @@ class KnownTexts:
 
     def __init__(self, max_texts: int = MAX_TEXTS) -> None:
         self._max_texts = max_texts
-        self._holders: list[Array] = []
+        self._holders: list[Callable[[], Array]] = []
         self._tables: list[_Table] = []
         self._count = 0
 
-    def add(self, digests: Array, vectors: Array) -> None:
+    def add(self, digests: Array, open_vectors: Callable[[], Array]) -> None:
         """Take in texts.
 
         Args:
             digests: uint64 (texts, 2).
-            vectors: Their vectors, float16 (texts, dimension), memory-mapped.
+            open_vectors: Gives their vectors, float16 (texts, dimension), memory-mapped. Called when one is needed: a
+                process may not have as many files open as there are sources.
         """
         if not len(digests) or self._count + len(digests) > self._max_texts:
             return
         order = np.argsort(digests[:, 0], kind="stable")
         holder = np.full(len(order), len(self._holders), np.int32)
         self._tables.append(_Table(digests[order, 0], digests[order, 1], holder, order.astype(np.uint32)))
-        self._holders.append(vectors)
+        self._holders.append(open_vectors)
         self._count += len(digests)
         # A few tables, each at least twice as long as the next: every text is moved some 20 times at most.
         while len(self._tables) > 1 and len(self._tables[-2].first) < 2 * len(self._tables[-1].first):
@@ -76,10 +78,12 @@ class KnownTexts:
         if not known.any():
             return known, None
         holders, places = holders[known], places[known]
-        vectors = np.empty((len(places), self._holders[0].shape[1]), np.float16)
+        vectors: Array | None = None
         for holder in np.unique(holders).tolist():
-            own = holders == holder
-            vectors[own] = self._holders[holder][places[own]]
+            own, held = holders == holder, self._holders[holder]()
+            if vectors is None:
+                vectors = np.empty((len(places), held.shape[1]), np.float16)
+            vectors[own] = held[places[own]]
         return known, vectors
 
 

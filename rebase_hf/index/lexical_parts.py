@@ -114,7 +114,7 @@ def open_parts(parts: Sequence[Part], form: dict[str, Any]) -> tuple[Any, Any]:
     """
     from tantivy import Index
 
-    with tempfile.TemporaryDirectory(prefix="rebase_hf-lexical-") as passing:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True, prefix="rebase_hf-lexical-") as passing:
         view = Path(passing)
         meta = {**form, "segments": [], "opstamp": 0}
         for number, part in enumerate(parts):

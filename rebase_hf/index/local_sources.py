@@ -83,6 +83,7 @@ def open_path(
         splits = _load(path, config)
         split = choose_split(splits, split)
         data = text_columns(splits[split], limits.min_text_columns)
+        revision = _content_digest(path)
     except reading_errors() as error:
         raise SourceUnusable("unreadable", one_line(error)) from error
     name = path.name if path.is_dir() else path.stem
@@ -91,7 +92,7 @@ def open_path(
         dataset=name,
         config=config,
         split=split,
-        revision=_content_digest(path),
+        revision=revision,
         license=license_name,
         language=card.language,
         description=describe(card, name),

@@ -23,6 +23,8 @@ from rebase_hf.index.vectors import GRAPH
 FORMAT = "rebase_hf.index"
 VERSION = 3
 MANIFEST = "manifest.json"
+COUNTS = ("sources", "skipped", "rows", "cells", "junk_cells", "texts", "vectors", "dead_rows")
+PARAMETERS = ("max_rows_per_source", "exact_below", "embedded_chars")  # those that are read again
 PART_NAME = re.compile(r"(?:segment|words|catalog)-[0-9a-f]{12}")
 _OLDER_NAME = re.compile(r"data-[0-9a-f]{12}(-\d+)?")  # of versions 1 and 2
 _WORDS_FILE = re.compile(r"meta\.json|[0-9a-f]{32}\.[a-z]{2,10}")
@@ -152,6 +154,20 @@ def read_manifest(index: Path) -> Manifest:
     return manifest
 
 
+def check_not_newer(index: Path) -> None:
+    """Raise RowIndexError where a later release wrote the manifest: such an index is not to be replaced."""
+    try:
+        content, _ = _read(index)
+    except RowIndexError:
+        return
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise RowIndexError(
+            f"{index / MANIFEST} has format version {version}; this release writes version {VERSION}. Install the "
+            "release that wrote it, or give the index another folder."
+        )
+
+
 def content_fingerprint(
     catalog: Catalog, encoder_identity: str, segments: Iterable[IndexSegment], *, approximate: bool
 ) -> str:
@@ -181,11 +197,36 @@ def _read(index: Path) -> tuple[Any, bytes]:
 
 
 def _manifest(content: dict[str, Any]) -> Manifest:
+    _check_types(content)
     segments = tuple(
         IndexSegment(IndexPart(**one["rows"]), None if one["words"] is None else IndexPart(**one["words"]))
         for one in content["segments"]
     )
     return Manifest(**{**content, "catalog": IndexPart(**content["catalog"]), "segments": segments})
+
+
+def _check_types(content: Mapping[str, Any]) -> None:
+    """Check what is read without another look: a manifest may come from anywhere.
+
+    Raises:
+        TypeError: Something is of another type; names it.
+    """
+    kinds = {"fingerprint": str, "encoder": dict, "counts": dict, "parameters": dict, "inputs": str, "segments": list}
+    wrong = [name for name, kind in kinds.items() if not isinstance(content[name], kind)]
+    wrong += [f"counts.{name}" for name in COUNTS if not isinstance(content["counts"].get(name), int)]
+    encoder = {"name": str, "identity": str, "dimension": int}
+    wrong += [
+        f"encoder.{name}" for name, kind in encoder.items() if not isinstance(content["encoder"].get(name), kind)
+    ]
+    wrong += [f"parameters.{name}" for name in PARAMETERS if name not in content["parameters"]]
+    if wrong:
+        raise TypeError(f"`{wrong[0]}` is missing or of another type")
+    parts = [content["catalog"], *(one["rows"] for one in content["segments"])]
+    parts += [one["words"] for one in content["segments"] if one["words"] is not None]
+    for part in parts:
+        for name, about in part["files"].items():
+            if not isinstance(about.get("size"), int) or not isinstance(about.get("sha256"), str):
+                raise TypeError(f"`{part['name']}/{name}` has no size and sha256")
 
 
 def _stays_inside(manifest: Manifest) -> bool:

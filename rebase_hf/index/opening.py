@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Union
 
@@ -111,6 +112,12 @@ def _within(opened: Opened, limits: SourceLimits) -> Opened:
     return SkippedSource(printable(opened.address), "too_many_rows", detail)
 
 
+def unpinned(address: str) -> str:
+    """Return the address of a dataset of the Hub without its revision."""
+    name, colon, rest = address.partition(":")
+    return f"{name.split('@')[0]}{colon}{rest}"
+
+
 def name_of(source: "str | Path | Dataset") -> str:
     """Return what a source that could not be opened is called."""
     return printable(str(source)) if isinstance(source, str | Path) else "datasets.Dataset"
@@ -152,9 +159,14 @@ class PatientHub:
                 continue
             logger.debug("Opening source %d of %d, %s.", number, len(found), address)
             try:
-                yield from (_within(opened, self._limits) for opened in self.open(address))
+                for opened in self.open(address):
+                    if isinstance(opened, SkippedSource):
+                        yield replace(opened, source=unpinned(opened.source))
+                    else:
+                        again = None if opened.reopen is None else unpinned(opened.reopen)
+                        yield _within(replace(opened, address=unpinned(address), reopen=again), self._limits)
             except SourceUnusable as error:
-                yield SkippedSource(address, error.reason, error.detail)
+                yield SkippedSource(unpinned(address), error.reason, error.detail)
 
     def _within_budget(self, ask: Callable[[], T]) -> T:
         return self._patiently(lambda: TimeBudget(self._limits.max_source_seconds).call(ask))

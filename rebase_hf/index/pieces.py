@@ -36,6 +36,7 @@ CELL_TEXTS = "cell_texts.npy"  # uint32 (cells): which of the piece's texts
 TEXT_DIGESTS = "text_digests.npy"  # uint64 (texts, 2)
 TEXT_VECTORS = "text_vectors.f16"  # float16 (texts, dimension), raw
 DONE = "piece.json"
+_MAPPED_FROM = 1 << 22
 _NAME = "piece-"
 
 
@@ -97,24 +98,25 @@ class StagedPiece:
 
     @property
     def raw_rows(self) -> RawRows:
-        """Its rows, memory-mapped."""
-        return StagedRows(self.folder)
+        """Its rows, memory-mapped while they are read."""
+        return StagedRows(self.folder, self.record.rows)
 
     def array(self, name: str) -> Array:
-        """Return one of its arrays, memory-mapped."""
-        held: Array = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        """Return one of its arrays; memory-mapped only where it is large: many pieces would be as many open files."""
+        path = self.folder / name
+        large = path.stat().st_size > _MAPPED_FROM
+        held: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
         return held
 
-    @property
-    def vectors(self) -> Array:
-        """The vectors of its texts, float16 (texts, dimension), memory-mapped."""
+    def open_vectors(self) -> Array:
+        """Return the vectors of its texts, float16 (texts, dimension), memory-mapped."""
         if not self.record.texts:
             return np.zeros((0, self._dimension), np.float16)
         return np.memmap(self.folder / TEXT_VECTORS, dtype=np.float16, mode="r").reshape(-1, self._dimension)
 
     def text_vectors(self, texts: Array) -> Array:
         """Return the vectors of some of its texts."""
-        return self.vectors[texts]
+        return self.open_vectors()[texts]
 
 
 class PieceWriter:

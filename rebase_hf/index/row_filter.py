@@ -61,10 +61,11 @@ def choose_filter(
     """
     passing: set[int] | None = None
     if (names := _listed(sources)) is not None:
-        passing = {number for name in names for number in named_sources(catalog, name)}
+        passing = set(named_sources(catalog, *names))
     if (allowed := _listed(licenses)) is not None:
         passing = _both(passing, {i for i, one in enumerate(catalog) if _licensed(one.source, allowed)})
     if (spoken := _listed(languages)) is not None:
+        spoken = {language.lower() for language in spoken}
         passing = _both(passing, {i for i, one in enumerate(catalog) if spoken & _languages(one.source)})
     wanted = _listed(roles)
     return RowFilter(
@@ -101,23 +102,29 @@ def _both(one: set[int] | None, other: set[int]) -> set[int]:
     return other if one is None else one & other
 
 
-def named_sources(catalog: Sequence[CatalogSource], name: str) -> list[int]:
-    """Return the numbers of the sources that `name`, `name:CONFIG` or `name:CONFIG:SPLIT` names.
+def named_sources(catalog: Sequence[CatalogSource], *names: str) -> list[int]:
+    """Return the numbers of the sources that `name`, `name:CONFIG` or `name:CONFIG:SPLIT` names, rising.
 
     Raises:
-        RowIndexError: There is none.
+        RowIndexError: A name is of none.
     """
-    found = [number for number, one in enumerate(catalog) if name in _names(one.source)]
-    if not found:
-        known = sorted({one.source.dataset for one in catalog})
-        near = difflib.get_close_matches(name, known, n=1) or known[:1]
-        raise RowIndexError(f"The index has no source `{name}`; `rebase-hf index info` lists them, as `{near[0]}`.")
-    return found
+    numbers: dict[str, list[int]] = {}
+    for number, one in enumerate(catalog):
+        for name in _names(one.source):
+            numbers.setdefault(name, []).append(number)
+    for name in names:
+        if name not in numbers:
+            known = sorted({one.source.dataset for one in catalog})
+            near = difflib.get_close_matches(name, known, n=1) or known[:1]
+            raise RowIndexError(
+                f"The index has no source `{name}`; `rebase-hf index info` lists them, as `{near[0]}`."
+            )
+    return sorted({number for name in names for number in numbers[name]})
 
 
-def _names(source: IndexedSource) -> tuple[str, str, str]:
+def _names(source: IndexedSource) -> set[str]:
     config = f"{source.dataset}:{source.config or ''}"
-    return source.dataset, config, f"{config}:{source.split}"
+    return {source.dataset, config, f"{config}:{source.split}"}
 
 
 def _licensed(source: IndexedSource, allowed: set[str]) -> bool:
@@ -126,4 +133,5 @@ def _licensed(source: IndexedSource, allowed: set[str]) -> bool:
 
 
 def _languages(source: IndexedSource) -> set[str]:
-    return set(source.language) | {language.split("-")[0] for language in source.language}
+    named = {language.lower() for language in source.language}
+    return named | {language.split("-")[0] for language in named}

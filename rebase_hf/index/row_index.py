@@ -2,14 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, overload
 
 import numpy as np
 
 from rebase_hf.errors import RowIndexError
-from rebase_hf.index.build_settings import BuildSettings
+from rebase_hf.index.build_settings import EXACT_BELOW, BuildSettings
 from rebase_hf.index.building import build_index
 from rebase_hf.index.encoders import Encoder, encode_texts, encoder_of_index, load_encoder
 from rebase_hf.index.hub_search import HubSearch
@@ -23,7 +23,7 @@ from rebase_hf.index.row_filter import choose_filter
 from rebase_hf.index.searching import Mode, Search, check_mode, find_rows
 from rebase_hf.index.sharing import download_index, upload_index
 from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
-from rebase_hf.index.updating import add_sources, refresh_sources, remove_sources
+from rebase_hf.index.updating import add_sources, compact_index, refresh_sources, remove_sources
 from rebase_hf.index.verification import check_files
 from rebase_hf.rows import RetrievedRow, SourceRow
 
@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
-EXACT_BELOW = 100_000
+_OPENING_TRIES = 20
+_OPENING_TRIES = 20
 
 
 class RowIndex:
@@ -161,8 +162,7 @@ class RowIndex:
             path = download_index(str(path_or_repo_id), revision=revision, token=token)
         elif revision is not None:
             raise RowIndexError(f"{path} is a folder here, and has no revision `{revision}`; only Hub repos have.")
-        manifest = _verified(path.resolve())
-        index = cls(path.resolve(), manifest, encoder=encoder, exact_below=exact_below)
+        index = _opened(path.resolve(), encoder, exact_below)
         if encoder is not None and not isinstance(encoder, str):
             _ = index.encoder  # an object costs nothing to check now
         return index
@@ -194,7 +194,7 @@ class RowIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker opens the folder again, and verifies it: memory maps do not travel.
-        return _reopen, (str(self.path), self._encoder_spec, self._exact_below)
+        return _reopen, (str(self.path), self._encoder_spec, self._exact_below, self.fingerprint)
 
     def __len__(self) -> int:
         return len(self._reader.places)
@@ -291,7 +291,7 @@ class RowIndex:
             of 1 / (60 + rank)) where these counted.
 
         Raises:
-            RowIndexError: A filter names what the index does not have, or words were not indexed.
+            RowIndexError: A filter names a source or a role that there is not, or words were not indexed.
             MissingExtraError: tantivy, which lexical search needs, is not installed.
         """
         check_mode(mode, k)
@@ -300,6 +300,8 @@ class RowIndex:
         several = [texts] if isinstance(texts, str) else list(texts)
         if not several:
             return []
+        if strange := [text for text in several if not isinstance(text, str)]:
+            raise RowIndexError(f"{strange[0]!r} is no text; expected a text to search for, or a list of texts.")
         found = find_rows(
             self._reader,
             several,
@@ -337,12 +339,13 @@ class RowIndex:
     def remove(self, sources: str | Collection[str]) -> "RowIndex":
         """Take sources out of the index (`name`, `name:CONFIG` or `name:CONFIG:SPLIT`), and return it opened anew.
 
-        Their rows stay in the files, found by no search, until a fifth of a segment's rows are such.
+        Their rows stay in the files, found by no search, until a fifth of a segment's rows are such, `compact` is
+        called, or the index is pushed.
 
         Raises:
             RowIndexError: It has no such source, or none would be left.
         """
-        remove_sources(self._own_path(), _names(sources), self.encoder)
+        remove_sources(self._own_path(), _names(sources))
         return self._reopened()
 
     def refresh(self, sources: str | Collection[str] | None = None, *, token: str | bool | None = None) -> "RowIndex":
@@ -352,6 +355,15 @@ class RowIndex:
             RowIndexError: It has no such source, or where it was read from is not known here.
         """
         refresh_sources(self._own_path(), None if sources is None else _names(sources), self.encoder, token=token)
+        return self._reopened()
+
+    def compact(self) -> "RowIndex":
+        """Take the rows of removed sources out of the files, too, and return the index opened anew.
+
+        Raises:
+            RowIndexError: The index came from the Hub and is not yours to change.
+        """
+        compact_index(self._own_path())
         return self._reopened()
 
     def _own_path(self) -> Path:
@@ -368,35 +380,47 @@ class RowIndex:
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | bool | None = None) -> str:
         """Put the index into a Hub dataset repo, with a card, in one commit; return the commit's address.
 
+        Rows of removed sources are taken out of the files first: they are not to be published.
+
         Raises:
             RowIndexError: A file is damaged, or the Hub refuses.
         """
+        if self._manifest.counts["dead_rows"]:
+            return self.compact().push_to_hub(repo_id, private=private, token=token)
         self.verify()
         return upload_index(self.path, self._manifest, self.info(), repo_id, private=private, token=token)
 
 
-def _reopen(path: str, encoder: str | Encoder | None, exact_below: int | None) -> RowIndex:
-    return RowIndex.open(path, encoder=encoder, exact_below=exact_below)
+def _reopen(path: str, encoder: str | Encoder | None, exact_below: int | None, fingerprint: str) -> RowIndex:
+    index = RowIndex.open(path, encoder=encoder, exact_below=exact_below)
+    if index.fingerprint != fingerprint:  # its keys would mean other rows
+        raise RowIndexError(
+            f"Index {path} has changed since it was handed to this process. Open it again, and start anew."
+        )
+    return index
+
+
+def _opened(path: Path, encoder: str | Encoder | None, exact_below: int | None) -> RowIndex:
+    """Return an index whose files are whole; looked at again where it changes while it is opened."""
+    for _ in range(_OPENING_TRIES):
+        manifest = read_manifest(path)
+        try:
+            check_files(path, manifest)
+            return RowIndex(path, manifest, encoder=encoder, exact_below=exact_below)
+        except (RowIndexError, FileNotFoundError):
+            if read_manifest(path) == manifest:
+                raise
+            logger.debug("Index %s changed while it was opened.", path)
+    raise RowIndexError(f"Index {path} changes faster than it can be opened. Try again when nobody writes to it.")
 
 
 def _as_list(sources: "Sequence[GivenSource] | GivenSource") -> list[GivenSource]:
+    if isinstance(sources, Mapping):
+        first = next(iter(sources), "train")
+        raise RowIndexError(f"{type(sources).__name__} is several splits; give one, as `dataset[{str(first)!r}]`.")
     single = isinstance(sources, str | Path | HubSearch) or hasattr(sources, "features")
     return [sources] if single else list(sources)  # type: ignore[arg-type]
 
 
 def _names(sources: str | Collection[str]) -> list[str]:
     return [sources] if isinstance(sources, str) else list(sources)
-
-
-def _verified(path: Path) -> Manifest:
-    """Return the manifest of an index whose files are whole; looked at once more where a build just replaced it."""
-    manifest = read_manifest(path)
-    try:
-        check_files(path, manifest)
-    except RowIndexError:
-        again = read_manifest(path)
-        if again == manifest:
-            raise
-        check_files(path, again)
-        return again
-    return manifest

@@ -43,6 +43,10 @@ class RawRows(Protocol):
         """Return one row: a JSON list of its cells' texts."""
         ...
 
+    def close(self) -> None:
+        """Let go of the files; the next row opens them again."""
+        ...
+
 
 class BlobWriter:
     """Appends rows to a piece's blob, and keeps the offsets and a digest of it all."""
@@ -74,18 +78,30 @@ class BlobWriter:
 
 
 class StagedRows:
-    """The rows that a BlobWriter wrote, memory-mapped."""
+    """The rows that a BlobWriter wrote, memory-mapped from the first one that is asked for until it is closed.
 
-    def __init__(self, folder: Path) -> None:
-        self._blob = map_bytes(folder / RAW_BLOB)
-        self._offsets = np.asarray(read_array(folder / RAW_OFFSETS, np.uint64))
+    Args:
+        rows: How many there are.
+    """
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self._folder, self._rows = folder, rows
+        self._opened: tuple[memoryview, Array] | None = None
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._rows
 
     def row(self, number: int) -> memoryview:
         """Return one row."""
-        return self._blob[self._offsets.item(number) : self._offsets.item(number + 1)]
+        if self._opened is None:
+            offsets = np.asarray(read_array(self._folder / RAW_OFFSETS, np.uint64))
+            self._opened = map_bytes(self._folder / RAW_BLOB), offsets
+        blob, offsets = self._opened
+        return blob[offsets.item(number) : offsets.item(number + 1)]
+
+    def close(self) -> None:
+        """Let go of the files; the next row opens them again."""
+        self._opened = None
 
 
 def compress_rows(parts: Sequence[RawRows], folder: Path, *, seed: int = 0) -> None:
@@ -105,23 +121,25 @@ def compress_rows(parts: Sequence[RawRows], folder: Path, *, seed: int = 0) -> N
         for part in parts:
             for number in range(len(part)):
                 offsets.append(offsets[-1] + blob.write(compressor.compress(part.row(number))))
+            part.close()
     sync_file(folder / BLOB)
     write_array(folder / OFFSETS, np.array(offsets, dtype=np.uint64))
 
 
 def _sample(parts: Sequence[RawRows], seed: int) -> list[bytes]:
-    """Return the beginnings of so many rows of all parts, in order."""
+    """Return the beginnings of so many rows of all parts, in order; one part is open at a time."""
     begins = np.cumsum([0, *(len(part) for part in parts)])
     drawn = np.random.default_rng(seed).permutation(begins[-1])[:SAMPLED_ROWS]
-    sample: dict[int, bytes] = {}
-    size = 0
-    for key in drawn.tolist():
-        part = int(np.searchsorted(begins, key, side="right")) - 1
-        sample[key] = bytes(parts[part].row(key - int(begins[part]))[:SAMPLED_ROW_BYTES])
-        size += len(sample[key])
-        if size >= SAMPLE_BYTES:
-            break
-    return [sample[key] for key in sorted(sample)]
+    rows: dict[int, bytes] = {}
+    ordered = np.sort(drawn)
+    cuts = np.searchsorted(ordered, begins)
+    for part, begin, first, last in zip(parts, begins.tolist(), cuts, cuts[1:], strict=False):
+        for key in ordered[first:last].tolist():
+            rows[key] = bytes(part.row(key - begin)[:SAMPLED_ROW_BYTES])
+        part.close()
+    sizes = np.cumsum([len(rows[key]) for key in drawn.tolist()])
+    kept = drawn[: int(np.searchsorted(sizes, SAMPLE_BYTES)) + 1]
+    return [rows[key] for key in sorted(kept.tolist())]
 
 
 def _train(sample: Sequence[bytes]) -> zstandard.ZstdCompressionDict | None:

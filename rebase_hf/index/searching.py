@@ -54,8 +54,8 @@ def check_mode(mode: str, k: int) -> None:
     """Raise RowIndexError for a search that there is not."""
     if mode not in MODES:
         raise RowIndexError(f"`mode` is `{mode}`; expected one of {', '.join(MODES)}.")
-    if k < 1:
-        raise RowIndexError(f"`k` is {k}; expected 1 or more.")
+    if not isinstance(k, int) or k < 1:
+        raise RowIndexError(f"`k` is {k!r}; expected a whole number, 1 or more.")
 
 
 def find_rows(

@@ -1,6 +1,5 @@
 """A segment that is read: rows and vectors of some pieces, and the scores of its rows."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +9,11 @@ from rebase_hf.errors import RowIndexError
 from rebase_hf.index import pieces as piece_files
 from rebase_hf.index import rows_store
 from rebase_hf.index.durable import read_array
-from rebase_hf.index.pieces import PieceRecord
 from rebase_hf.index.rows_store import RowsStore
-from rebase_hf.index.segment_writing import SEGMENT, TEXT_DIGESTS
+from rebase_hf.index.segment_writing import TEXT_DIGESTS, read_facts
 from rebase_hf.index.vectors import VectorStore
 
 Array = np.ndarray[Any, Any]
-
-
-def read_pieces(folder: Path) -> tuple[PieceRecord, ...]:
-    """Return what a segment holds, in the order of its rows.
-
-    Raises:
-        RowIndexError: Its file can't be read.
-    """
-    return _read(folder)[0]
-
-
-def _read(folder: Path) -> tuple[tuple[PieceRecord, ...], float, int]:
-    try:
-        about = json.loads((folder / SEGMENT).read_text(encoding="utf-8"))
-        pieces = tuple(PieceRecord(**piece) for piece in about["pieces"])
-        return pieces, float(about["scale"]), int(about["dimension"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RowIndexError(f"Index file {folder / SEGMENT} says too little: {error}. Build it again.") from error
 
 
 class Segment:
@@ -44,10 +24,11 @@ class Segment:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.pieces, scale, self.dimension = _read(folder)
+        facts = read_facts(folder)
         self.folder = folder
+        self.pieces, self.dimension, self.scale = facts.pieces, facts.dimension, facts.scale
         self.rows = RowsStore(folder)
-        self.vectors = VectorStore(folder, scale=scale)
+        self.vectors = VectorStore(folder, scale=facts.scale)
         self.piece_starts: Array = np.concatenate([[0], np.cumsum([piece.rows for piece in self.pieces])]).astype(
             np.int64
         )
@@ -104,6 +85,9 @@ class SegmentPiece:
     def raw_rows(self) -> "SegmentPiece":
         """Its rows."""
         return self
+
+    def close(self) -> None:
+        """Do nothing: the segment stays open."""
 
     def row(self, number: int) -> bytes:
         """Return one row as it was before it was compressed."""

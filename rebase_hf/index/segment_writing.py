@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rebase_hf.errors import RowIndexError
 from rebase_hf.index import pieces as piece_files
 from rebase_hf.index import rows_store, vectors
 from rebase_hf.index.durable import sync_file, write_array, write_bytes
@@ -28,6 +29,39 @@ SEGMENT_FILES = (*rows_store.FILES, vectors.VECTORS, vectors.GRAPH, TEXT_DIGESTS
 MAX_FILE_BYTES = 4_500_000_000
 # A graph of more would take hours to build again when its segment is rewritten.
 MAX_SEGMENT_TEXTS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """What a segment says of itself.
+
+    Attributes:
+        pieces: What it holds, in the order of its rows.
+        scale: Of the graph's codes.
+    """
+
+    pieces: tuple[PieceRecord, ...]
+    vectors: int
+    dimension: int
+    scale: float
+
+    def write(self, folder: Path) -> None:
+        """Write them beside the segment's other files."""
+        write_bytes(folder / SEGMENT, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+def read_facts(folder: Path) -> SegmentFacts:
+    """Return what a segment says of itself.
+
+    Raises:
+        RowIndexError: Its file can't be read.
+    """
+    try:
+        about = json.loads((folder / SEGMENT).read_text(encoding="utf-8"))
+        pieces = tuple(PieceRecord(**piece) for piece in about["pieces"])
+        return SegmentFacts(pieces, int(about["vectors"]), int(about["dimension"]), float(about["scale"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RowIndexError(f"Index file {folder / SEGMENT} says too little: {error}. Build it again.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +140,8 @@ def write_segment(
     held: Array = np.load(folder / vectors.VECTORS, mmap_mode="r", allow_pickle=False)
     scale = vectors.choose_scale(held, seed)
     vectors.build_graph(held, folder / vectors.GRAPH, scale=scale, seed=seed, expansion_add=expansion_add)
-    about = {"scale": scale, "dimension": dimension, "pieces": [asdict(piece.record) for piece in pieces]}
-    write_bytes(folder / SEGMENT, (json.dumps(about, indent=1) + "\n").encode())
+    records = tuple(piece.record for piece in pieces)
+    SegmentFacts(records, vectors=len(chosen), dimension=dimension, scale=scale).write(folder)
 
 
 def _number_texts(digests: Array) -> tuple[Array, Array]:

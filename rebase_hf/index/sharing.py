@@ -119,7 +119,7 @@ def check_uploadable(path: Path, manifest: Manifest) -> None:
         if int(about["size"]) > MAX_FILE_BYTES:
             raise RowIndexError(
                 f"{path / name} has {about['size']} bytes, and the Hub takes {MAX_FILE_BYTES} in one file. Build the "
-                "index again with a smaller `max_segment_texts`."
+                "index again, in another folder, with a smaller `max_segment_texts`."
             )
     if len(files) > MAX_FILES:
         raise RowIndexError(

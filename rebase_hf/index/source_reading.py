@@ -6,13 +6,17 @@ So that neither memory nor `<path>.building` grows with the number of sources: p
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from rebase_hf.index.build_settings import BuildSettings
 from rebase_hf.index.catalog import CatalogSource, PlacedPiece
-from rebase_hf.index.durable import write_bytes
+from rebase_hf.index.durable import read_array, write_bytes
 from rebase_hf.index.encoders import Encoder
 from rebase_hf.index.index_writing import IndexWriter
 from rebase_hf.index.known_texts import KnownTexts
@@ -20,10 +24,12 @@ from rebase_hf.index.opening import told
 from rebase_hf.index.pieces import EMBEDDED_CHARS, PIECE_TEXTS, TEXT_DIGESTS, TEXT_VECTORS, Piece, StagedPiece
 from rebase_hf.index.progress import bar
 from rebase_hf.index.rows_writing import RAW_BLOB
+from rebase_hf.index.segment_writing import TEXT_DIGESTS as SEGMENT_DIGESTS
 from rebase_hf.index.segment_writing import SegmentSize
 from rebase_hf.index.source_records import SkippedSource, SourceUnusable, printable
 from rebase_hf.index.sources import Source
 from rebase_hf.index.staging import StagedSource, finished_source, stage_source
+from rebase_hf.index.vectors import VECTORS
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +40,22 @@ Slots = list[list[Piece | PlacedPiece]]
 def read_sources(
     writer: IndexWriter,
     wanted: Sequence[tuple[str, CatalogSource | Source]],
-    encoder: Encoder,
+    encoder: Encoder | None,
     settings: BuildSettings,
+    instead: Mapping[str, CatalogSource] = MappingProxyType({}),
 ) -> tuple[list[CatalogSource | StagedSource], Slots, list[SkippedSource]]:
     """Read the sources that the index does not hold.
 
     Args:
         wanted: Sources with their keys, in order.
+        encoder: None where there is nothing to be read.
+        instead: By the key of a source that is to be read anew what the index holds of it, which stays where it can't
+            be read.
 
     Returns:
         The sources that can be used, the pieces of each, and those that could not be read.
     """
-    reader = _Reader(writer, encoder, settings)
+    reader = _Reader(writer, encoder, settings, instead)
     limit = settings.max_rows_per_source
     total = sum(one.sample_size(limit) for _, one in wanted if isinstance(one, Source))
     with bar("Indexing rows", total, " rows") as shown:
@@ -60,9 +70,15 @@ def read_sources(
 class _Reader:
     """What was read so far, and what of it waits for a segment."""
 
-    def __init__(self, writer: IndexWriter, encoder: Encoder, settings: BuildSettings) -> None:
-        self._writer, self._encoder, self._settings = writer, encoder, settings
-        self._limits = settings.segment_limits(encoder.dimension)
+    def __init__(
+        self,
+        writer: IndexWriter,
+        encoder: Encoder | None,
+        settings: BuildSettings,
+        instead: Mapping[str, CatalogSource],
+    ) -> None:
+        self._writer, self._encoder, self._settings, self._instead = writer, encoder, settings, instead
+        self._limits = settings.segment_limits(writer.encoder["dimension"])
         self._waiting: list[tuple[int, int, StagedPiece]] = []
         self._size = SegmentSize()
         self._full: list[str] = []
@@ -88,7 +104,7 @@ class _Reader:
                 staged = stage_source(
                     folder,
                     source,
-                    self._encoder,
+                    self._required(),
                     self._known,
                     max_rows=self._settings.max_rows_per_source,
                     piece_texts=min(PIECE_TEXTS, self._limits.texts),
@@ -97,6 +113,9 @@ class _Reader:
             except SourceUnusable as error:
                 address = printable(source.address)
                 self.skipped.append(told(SkippedSource(address, error.reason, error.detail)))
+                if (earlier := self._instead.get(key)) is not None:
+                    logger.warning("What the index holds of %s stays.", address)
+                    self.keep(earlier)
                 return
         self.sources.append(staged)
         self.slots.append([])
@@ -105,16 +124,21 @@ class _Reader:
             self._take(piece)
         if len(self._full) != segments:
             for _, _, piece in self._waiting:
-                self._known.add(piece.array(TEXT_DIGESTS), piece.vectors)
+                self._known.add(piece.array(TEXT_DIGESTS), piece.open_vectors)
+
+    def _required(self) -> Encoder:
+        if self._encoder is None:
+            raise TypeError("A change that reads sources needs an encoder.")
+        return self._encoder
 
     def _finished(self, folder: Path) -> StagedSource | None:
-        staged = finished_source(folder, self._encoder.dimension)
+        staged = finished_source(folder, self._writer.encoder["dimension"])
         if staged is None:
             return None
         for piece in staged.pieces:
             placed = _place(piece)
             if placed is None:
-                self._known.add(piece.array(TEXT_DIGESTS), piece.vectors)
+                self._known.add(piece.array(TEXT_DIGESTS), piece.open_vectors)
             elif not self._writer.has_segment(placed.segment):
                 logger.info("Source %s is read again: what was made of it is gone.", staged.source.dataset)
                 shutil.rmtree(folder)
@@ -164,8 +188,9 @@ class _Reader:
             self._know_segment(name)
 
     def _know_segment(self, name: str) -> None:
-        segment = self._writer.segment(name)
-        self._known.add(segment.text_digests, segment.vectors.array)
+        folder = self._writer.segment_folder(name)
+        digests = read_array(folder / SEGMENT_DIGESTS, np.uint64)
+        self._known.add(digests, partial(read_array, folder / VECTORS, np.float16))
 
 
 def _place(piece: StagedPiece) -> PlacedPiece | None:

@@ -117,7 +117,7 @@ def _read(
 ) -> tuple[list[StagedPiece], tuple[str, ...], RoleJudge]:
     pieces = list(finished_pieces(folder, encoder.dimension))
     for piece in pieces:
-        known.add(piece.array(TEXT_DIGESTS), piece.vectors)
+        known.add(piece.array(TEXT_DIGESTS), piece.open_vectors)
     columns = {name: number for number, name in enumerate(pieces[-1].columns if pieces else ())}
     finished, roles = pieces[-1].seen if pieces else 0, RoleJudge(source.class_columns())
     writer: PieceWriter | None = None
@@ -142,4 +142,4 @@ def _read(
 def _close(writer: PieceWriter, seen: int, pieces: list[StagedPiece], known: KnownTexts) -> None:
     piece = writer.close(seen)
     pieces.append(piece)
-    known.add(piece.array(TEXT_DIGESTS), piece.vectors)
+    known.add(piece.array(TEXT_DIGESTS), piece.open_vectors)

@@ -182,6 +182,10 @@ class VectorStore:
             if self._opened is None:
                 from usearch.index import Index
 
+                if not self._path.is_file():
+                    raise RowIndexError(
+                        f"{self._path} is gone: the index has changed since it was opened. Open it again."
+                    )
                 graph = Index.restore(str(self._path), view=True)
                 if graph is None or len(graph) != len(self) or (len(self) and graph.ndim != self.array.shape[1]):
                     raise self._other_graph()

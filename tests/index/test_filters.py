@@ -101,7 +101,7 @@ def test_filters_that_name_what_is_not_there_say_so(mixed):
         mixed.search("noun3", roles="reply")
     with pytest.raises(RowIndexError, match="`mode` is `fuzzy`; expected one of dense, lexical, both"):
         mixed.search("noun3", mode="fuzzy")
-    with pytest.raises(RowIndexError, match="`k` is 0; expected 1 or more"):
+    with pytest.raises(RowIndexError, match="`k` is 0; expected a whole number, 1 or more"):
         mixed.search("noun3", k=0)
 
 

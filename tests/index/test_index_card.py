@@ -54,7 +54,7 @@ def test_the_card_says_what_is_in_it_how_it_was_built_and_how_to_load_it(info):
         "viewer": False,
     }
     assert 'RowIndex.open("org/shop")' in card
-    assert "7 rows of 2 sources, 17 distinct texts embedded with `hashing`" in card
+    assert "7 rows of 2 sources, 17 texts embedded with `hashing`" in card
     assert "| cc-by-4.0 | 3 |\n| mit | 4 |" in card
     revision = info["sources"][0]["revision"][:12]
     assert f"| complaints |  | train | mit | 4 | `{revision}` | Complaints of customers to a shop. |" in card

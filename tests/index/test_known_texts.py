@@ -11,12 +11,16 @@ def vectors(texts):
     return np.array([[len(text), sum(map(ord, text))] for text in texts], np.float16)
 
 
+def add(known, texts):
+    known.add(table(texts), lambda: vectors(texts))
+
+
 def test_texts_are_found_wherever_they_were_added():
     known = KnownTexts()
     texts = [f"text {n}" for n in range(1000)]
     rng = np.random.default_rng(0)
     for start in range(0, 1000, 37):
-        known.add(table(texts[start : start + 37]), vectors(texts[start : start + 37]))
+        add(known, texts[start : start + 37])
     asked = [texts[n] for n in rng.permutation(1000)[:300]] + ["another", "and one more"]
     found, held = known.find(table(asked))
     assert found.tolist() == [True] * 300 + [False] * 2
@@ -25,7 +29,7 @@ def test_texts_are_found_wherever_they_were_added():
 
 def test_nothing_is_known_of_nothing():
     known = KnownTexts()
-    known.add(table([]), np.zeros((0, 2), np.float16))
+    add(known, [])
     found, held = known.find(table(["a text"]))
     assert found.tolist() == [False]
     assert held is None
@@ -33,16 +37,16 @@ def test_nothing_is_known_of_nothing():
 
 def test_texts_beyond_the_limit_are_not_remembered():
     known = KnownTexts(max_texts=3)
-    known.add(table(["a", "b"]), vectors(["a", "b"]))
-    known.add(table(["c", "d"]), vectors(["c", "d"]))
-    known.add(table(["e"]), vectors(["e"]))
+    add(known, ["a", "b"])
+    add(known, ["c", "d"])
+    add(known, ["e"])
     assert known.find(table(["a", "b", "c", "d", "e"]))[0].tolist() == [True, True, False, False, True]
 
 
 def test_texts_are_told_apart_by_both_halves_of_their_digests():
     known = KnownTexts()
     digests = table(["one"])
-    known.add(digests, vectors(["one"]))
+    add(known, ["one"])
     other = digests.copy()
     other[0, 1] ^= np.uint64(1)
     assert known.find(other)[0].tolist() == [False]

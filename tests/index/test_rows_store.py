@@ -34,7 +34,8 @@ def staged(folder: Path, rows: list[list[str]]) -> Path:
 def compressed(folder: Path, *parts: list[list[str]], seed: int = 0) -> Path:
     """Write a store of rows that have no cells to search."""
     stages = [staged(folder / f"stage{number}", part) for number, part in enumerate(parts)]
-    compress_rows([StagedRows(stage) for stage in stages], folder, seed=seed)
+    staged_rows = [StagedRows(stage, len(part)) for stage, part in zip(stages, parts, strict=True)]
+    compress_rows(staged_rows, folder, seed=seed)
     count = sum(map(len, parts))
     write_array(folder / rows_store.NUMBERS, np.arange(count))
     write_array(folder / rows_store.PIECES, np.zeros(count, np.int32))
