@@ -24,6 +24,7 @@ from rebase_hf.index.encoders import Encoder, encoder_identity, language_warning
 from rebase_hf.index.index_writing import IndexWriter, PresentIndex, present_index
 from rebase_hf.index.licenses import allowed_licenses
 from rebase_hf.index.manifest import MANIFEST, VERSION, is_part
+from rebase_hf.index.open_files import allow_open_files
 from rebase_hf.index.opening import GivenSource, open_all, told
 from rebase_hf.index.pieces import EMBEDDED_CHARS
 from rebase_hf.index.progress import bar
@@ -32,6 +33,9 @@ from rebase_hf.index.source_records import SkippedSource
 from rebase_hf.index.sources import Source
 
 logger = logging.getLogger(__name__)
+
+# Where torch is loaded, each stream of `datasets` keeps a shared memory file open; some hold on to one of their own.
+_FILES_A_SOURCE = 2
 
 
 def build_index(
@@ -200,6 +204,7 @@ def open_sources(
                 skipped.append(told(source))
             elif opened.setdefault(source.key(), source) is not source:
                 skipped.append(told(duplicate(source.address)))
+            allow_open_files(_FILES_A_SOURCE * len(opened))
     return list(opened.values()), skipped
 
 

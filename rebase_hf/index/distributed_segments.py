@@ -101,7 +101,7 @@ def merge_parts(folder: SharedFolder, plan: BuildPlan, index: str | Path) -> Non
         if not (present is not None and collected.inputs and present.manifest.inputs == collected.inputs):
             _merge(folder, plan, collected, root)
         addresses.add(root, collected.addresses)
-        addresses.keep(root, set(collected.addresses))
+        addresses.keep(root, {one.entry.key for one in collected.sources})
         for one in collected.sources:
             folder.drop(f"{part_folder(one.part.rank, plan.tasks)}/{one.entry.key}")
 

@@ -23,8 +23,6 @@ def allow_open_files(count: int) -> None:
         return
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if allowed < wanted:
-        logger.warning(
-            "This index needs %d open files, the system allows %d. Raise the limit (ulimit -n).", wanted, hard
-        )
+        logger.warning("This needs %d open files, the system allows %d. Raise the limit (ulimit -n).", wanted, hard)
     if allowed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
