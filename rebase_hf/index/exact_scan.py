@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 NO_ID = -1  # fills up where there are fewer vectors than were asked for
 NO_SCORE = np.float32(-np.inf)
 _BLOCK = 8192
+_BLOCK_OF_ONE = 1024  # scattered rows are then still in the processor's cache when they are multiplied
 _QUERIES = 64  # more at once make the blocks' scores fall out of the processor's cache
 _STRETCH = 4 * _BLOCK  # a thread's start costs as much as some thousand vectors do
 
@@ -109,11 +110,16 @@ def _joined(bests: list[_Best], k: int) -> tuple[Array, Array]:
 def _best(vectors: Array, queries: Queries, k: int, ids: Array | None, first: int, last: int) -> list[_Best]:
     """Return what is best for each query of the vectors, or of the ids, from place `first` to `last`."""
     best = [_Best(k) for _ in range(len(queries))]
-    for start in range(first, last, _BLOCK):
-        stop = min(start + _BLOCK, last)
+    scattered = ids is not None and last > first and int(ids[last - 1] - ids[first]) != last - first - 1
+    step = _BLOCK_OF_ONE if scattered and len(queries) == 1 else _BLOCK
+    room = np.empty((step, vectors.shape[1]), vectors.dtype)  # one for all blocks: fresh pages cost more than the rows
+    for start in range(first, last, step):
+        stop = min(start + step, last)
         block = np.arange(start, stop) if ids is None else ids[start:stop]
-        whole = int(block[-1]) - int(block[0]) == stop - start - 1  # a run of the file needs no copy
-        rows = vectors[int(block[0]) : int(block[-1]) + 1] if whole else vectors[block]
+        if int(block[-1]) - int(block[0]) == stop - start - 1:  # a run of the file needs no copy
+            rows = vectors[int(block[0]) : int(block[-1]) + 1]
+        else:
+            rows = np.take(vectors, block, axis=0, out=room[: len(block)], mode="clip")  # "raise" would copy twice
         for own, column in zip(best, np.ascontiguousarray(queries.dots(rows).T), strict=True):
             own.look_at(block, column)
     return best

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 # CPU time in microseconds, 384 dimensions, benchmarks/index_vectors.py: a scattered row read and multiplied with a
 # query, each further query of the same call, and one more candidate asked of a graph of 1M.
-_ROW = 0.17
+_ROW = 0.1
 _ROW_AGAIN = 0.018
 _CANDIDATE = 2.0
 # Candidates of the part for each result: the last of what a graph finds is found worse than the first, and rescoring
