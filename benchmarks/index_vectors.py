@@ -39,6 +39,7 @@ def main() -> None:
     work.prepare()
     print(f"vectors: {work.words}")
     lines = lines_of({part: measured(part, work, options) for part in PARTS}, work)
+    del options.scratch, options.part  # where things lie on this machine is no part of the result
     report("index_vectors", made, options, lines)
 
 

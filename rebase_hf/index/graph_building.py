@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 CONNECTIVITY = 16
-EXPANSION_ADD = 136
+EXPANSION_ADD = 144
 EXPANSION_ADD_FAST = 80  # benchmarks/index_vectors.py tells what both cost and find
 # Below this a build takes seconds on one thread, and one thread makes the same bytes every time.
 SINGLE_THREAD_BELOW = 100_000
