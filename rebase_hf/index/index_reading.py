@@ -113,6 +113,7 @@ class IndexReader:
             raise RowIndexError(f"Row key {outside[0]} is not in the index; keys go from 0 to {len(self.places) - 1}.")
         segments, locals_ = self.places.locate(keys)
         sources = self.places.sources_of(keys)
+        catalog = self.catalog.sources
         found: dict[int, SourceRow] = {}
         for number in np.unique(segments).tolist():
             places = np.flatnonzero(segments == number)
@@ -120,7 +121,7 @@ class IndexReader:
             for place, source, (row, columns, texts) in zip(
                 places.tolist(), sources[places].tolist(), read, strict=True
             ):
-                found[place] = _source_row(self.catalog.sources[source].source, row, columns, texts)
+                found[place] = _source_row(catalog[source].source, row, columns, texts)
         return [found[place] for place in range(len(keys))]
 
     def best_cells(
@@ -198,17 +199,18 @@ def _bytes(allowed: Array | None) -> int:
 
 
 def _source_row(about: IndexedSource, row: int, columns: Sequence[int], texts: Sequence[str]) -> SourceRow:
-    return SourceRow(
-        dataset=about.dataset,
-        config=about.config,
-        split=about.split,
-        revision=about.revision,
-        row=row,
-        license=about.license,
-        url=about.url,
-        cells=dict(zip([about.columns[column] for column in columns], texts, strict=True)),
-        description=about.description,
-        language=about.language,
+    names = about.columns
+    return SourceRow(  # in their order: ten keywords take as long as half the rest
+        about.dataset,
+        about.config,
+        about.split,
+        about.revision,
+        row,
+        about.license,
+        about.url,
+        {names[column]: text for column, text in zip(columns, texts, strict=True)},
+        about.description,
+        about.language,
     )
 
 

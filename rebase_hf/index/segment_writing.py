@@ -188,14 +188,15 @@ def _write_cells(pieces: Sequence[Piece], text_vectors: Array, vector_count: int
 
 def _write_vectors(pieces: Sequence[Piece], chosen: Array, dimension: int, folder: Path) -> None:
     path = folder / vectors.VECTORS
-    merged = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(chosen), dimension))
     start = 0
-    for piece in pieces:
-        first, last = np.searchsorted(chosen, [start, start + piece.record.texts])
-        for chunk in range(int(first), int(last), vectors.CHUNK):
-            stop = min(chunk + vectors.CHUNK, int(last))
-            merged[chunk:stop] = piece.text_vectors(chosen[chunk:stop] - start)
-        start += piece.record.texts
-    merged.flush()
-    del merged
+    # Written as a stream: the pages of a memory map that is written to would count as memory, all of them.
+    with path.open("wb") as stream:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(chosen), dimension)}
+        np.lib.format.write_array_header_2_0(stream, header)
+        for piece in pieces:
+            first, last = np.searchsorted(chosen, [start, start + piece.record.texts])
+            for chunk in range(int(first), int(last), vectors.CHUNK):
+                stop = min(chunk + vectors.CHUNK, int(last))
+                stream.write(np.ascontiguousarray(piece.text_vectors(chosen[chunk:stop] - start)).tobytes())
+            start += piece.record.texts
     sync_file(path)
