@@ -27,6 +27,8 @@ from rebase_hf.index.encoders import Encoder, load_encoder
 KIT = "REBASE_KIT"
 LARGEST_LOSS = 0.005
 WARM_UP = ["a text to warm up with", "another one, a little longer than the first"]
+TURN = 10  # queries that one encoder answers before it is another's turn
+PAUSE = 0.5  # seconds between
 
 
 def main() -> None:
@@ -104,10 +106,14 @@ def latency(texts: Sequence[str], encoders: dict[str, Encoder], queries: int) ->
     taken: dict[str, list[float]] = {"peer": [], "ours": [], "exact": []}
     for encode in (peer, ours, encoders["exact"].encode):
         encode(WARM_UP)
-    for text in short:
-        taken["peer"].append(cpu(lambda text=text: peer([text])))
-        taken["ours"].append(cpu(lambda text=text: ours([text])))
-        taken["exact"].append(cpu(lambda text=text: encoders["exact"].encode([text])))
+    for start in range(0, len(short), TURN):
+        for name, encode in (("peer", peer), ("ours", ours), ("exact", encoders["exact"].encode)):
+            time.sleep(PAUSE)  # torch's threads go on spinning for a while, on the cores that the next one needs
+            encode(WARM_UP)
+            for text in short[start : start + TURN]:
+                began = time.perf_counter()
+                encode([text])
+                taken[name].append(time.perf_counter() - began)
     middle = {name: statistics.median(found) * 1e3 for name, found in taken.items()}
     return [
         Line(
