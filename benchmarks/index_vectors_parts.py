@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.index_vectors_work import BLOCK, K, Work
 from benchmarks.made_vectors import exact_nearest
+from benchmarks.memory import peak_mib, resident_mib
 
 PEER_EXPANSION = 128  # hnswlib's while building
 EXPANSIONS = (64, 128, 256, 512)
@@ -207,20 +208,6 @@ def cpu_of(call: Callable[[], object]) -> float:
     start = time.process_time()
     call()
     return time.process_time() - start
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process held."""
-    return _status("VmHWM:")
-
-
-def resident_mib() -> float:
-    """Return the memory that this process holds."""
-    return _status("VmRSS:")
-
-
-def _status(name: str) -> float:
-    return int(Path("/proc/self/status").read_text().split(name)[1].split()[0]) / 1024
 
 
 PARTS = {

@@ -1,8 +1,8 @@
 """Rows on disk: one blob of texts with offsets, and flat arrays of cells, memory-mapped, read by key.
 
 A row is a JSON list of its cells' texts, a zstd frame of its own in `rows.bin`, compressed by a dictionary that is
-trained on a sample of all rows: half the size of the texts, and 1,000 scattered rows still take 1.5 ms, where Parquet
-takes 800 (PERFORMANCE.md section 5).
+trained on a sample of all rows: about the size of Parquet, and scattered rows are still read in a few microseconds each
+(`benchmarks/index_rows.py`).
 """
 
 import json
@@ -21,7 +21,9 @@ from rebase_hf.index.durable import read_array
 Array = np.ndarray[Any, Any]
 
 BLOB = "rows.bin"
-DICTIONARY = "rows.dict"  # the zstd dictionary after _HEAD; nothing after it where there are too few rows to train one
+DICTIONARY = (
+    "rows.dict"  # the zstd dictionary after its head; nothing after it where there are too few rows to train one
+)
 OFFSETS = "row_offsets.npy"  # uint64 (rows + 1): where a row's bytes begin
 NUMBERS = "row_numbers.npy"  # int64 (rows): position in the source split
 PIECES = "row_pieces.npy"  # int32 (rows): which piece, never falling
@@ -100,7 +102,7 @@ class RowsStore:
         """
         try:
             texts: list[str]
-            # Half the time of json.loads, which looks for other encodings and for blanks around.
+            # json.loads would look for other encodings and for blanks around first.
             texts, end = _DECODER.raw_decode(content := str(self.raw(key), "utf-8"))
             if end != len(content):
                 raise ValueError(f"{len(content) - end} characters behind its end")
@@ -111,7 +113,7 @@ class RowsStore:
     def read(self, keys: Array) -> Iterator[tuple[int, list[int], list[str]]]:
         """Yield of each row its position in the source split, its cells' columns, and their texts.
 
-        What can be looked up for all rows at once is: one by one it takes as long as the texts.
+        What can be looked up for all rows at once is.
 
         Raises:
             RowIndexError: What is stored is no row.
