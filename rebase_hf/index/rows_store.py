@@ -1,8 +1,8 @@
 """Rows on disk: one blob of texts with offsets, and flat arrays of cells, memory-mapped, read by key.
 
 A row is a JSON list of its cells' texts, a zstd frame of its own in `rows.bin`, compressed by a dictionary that is
-trained on a sample of all rows: about the size of Parquet, and scattered rows are still read in a few microseconds each
-(`benchmarks/index_rows.py`).
+trained on a sample of all rows: about the size of Parquet, and scattered rows are still read in a few microseconds
+each (`benchmarks/index_rows.py`).
 """
 
 import json
