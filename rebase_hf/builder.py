@@ -6,11 +6,10 @@ from typing import Any
 
 import datasets
 
-from rebase_hf.features import task_features
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.named import method_named
 from rebase_hf.outcomes import read_example
 from rebase_hf.pipeline import Run, held_out
-from rebase_hf.plan import GIVE_UP_AFTER, Plan, make_plan
+from rebase_hf.plan import GIVE_UP_AFTER, Plan, dataset_features, make_plan
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.teacher.target import Teacher, is_hf_token, is_hugging_faces
 
@@ -28,6 +27,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
         index: An index folder, a Hub id, or a list of sources to build one from.
         teacher: A URL, a model id, `local:...`, `few-shot`, or a Teacher.
         num_examples: Examples of the `train` split.
+        options: The method's options: an object of its options' class, or a dict.
         num_validation: Examples of a `validation` split, taken evenly from the same run; 0 makes none.
         model: With its neighbours down to `pause_after`, what `Teacher` takes, for a teacher given as text.
     """
@@ -39,7 +39,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
     num_examples: int = 1000
     num_validation: int = 0
     seed: int = 0
-    options: ReBaseOptions | Mapping[str, Any] | None = None
+    options: Any = None
     checks: CheckOptions | Mapping[str, Any] | None = None
     give_up_after: float = GIVE_UP_AFTER
     model: str | None = None
@@ -71,7 +71,9 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
 
     def make_plan(self, token: str | None) -> Plan:
         """Return the run that makes this dataset; everything wrong with the request is raised here."""
-        missing = [name for name in ("task", "index", "teacher") if getattr(self, name) is None]
+        missing = [name for name in ("task", "teacher") if getattr(self, name) is None]
+        if self.index is None and method_named(self.method).needs_index:
+            missing.insert(len(missing[:1]), "index")
         if missing:
             raise ValueError(
                 f'load_dataset("rebase") needs {", ".join(missing)}: for example load_dataset("rebase", '
@@ -84,7 +86,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
             method=self.method,
             num_examples=self.num_examples + self.num_validation,
             seed=self.seed,
-            options=ReBaseOptions(**self.options) if isinstance(self.options, Mapping) else self.options,
+            options=self.options,
             checks=CheckOptions(**self.checks) if isinstance(self.checks, Mapping) else self.checks,
             give_up_after=self.give_up_after,
             token=token,
@@ -111,10 +113,9 @@ class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets i
     DEFAULT_WRITER_BATCH_SIZE = 100
 
     def _info(self) -> datasets.DatasetInfo:
-        task = self._plan().task
-        return datasets.DatasetInfo(
-            description=task.instruction, features=task_features(task), license=task.license or ""
-        )
+        plan = self._plan()
+        task, features = plan.task, dataset_features(plan)
+        return datasets.DatasetInfo(description=task.instruction, features=features, license=task.license or "")
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         total, held = self._plan().num_examples, self.config.num_validation

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from filelock import Timeout
@@ -16,12 +16,9 @@ from filelock import Timeout
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
 from rebase_hf.leader import POLL_SECONDS, Leader
-from rebase_hf.methods import rebase
 from rebase_hf.plan import Plan
-from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import Gate
 from rebase_hf.round import Work
-from rebase_hf.rows import Draft, Dropped
 from rebase_hf.teacher.asking import Asker, open_teacher
 from rebase_hf.teacher.journal import Journal
 from rebase_hf.turn import Turn
@@ -176,21 +173,12 @@ def stop_leader(run_id: str) -> None:
 
 def work_of(plan: Plan) -> Work:
     """Return what a leader needs to execute a plan."""
-    state: dict[str, Any] = {}
-
-    def guard() -> EvaluationGuard:
-        if "guard" not in state:
-            state["guard"] = EvaluationGuard(plan.task, plan.evaluation_rows)
-        return state["guard"]  # type: ignore[no-any-return]
-
-    def drafts() -> Iterator[Draft | Dropped]:
-        numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
-        return rebase.drafts(plan.task, plan.index, guard(), plan.options, **numbers)
+    how, ground = plan.how, plan.ground
 
     def gate() -> Gate:
         name = plan.identity.model + (f"@{plan.identity.revision[:12]}" if plan.identity.revision else "")
         numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
-        return Gate(plan.task, guard(), plan.checks, method=plan.method, teacher=name, **numbers)
+        return Gate(plan.task, plan.guard, plan.checks, method=plan.method, teacher=name, **numbers)
 
     async def open_asker(journal: Journal, spent: Mapping[str, Any]) -> Asker:
         return await open_teacher(
@@ -204,7 +192,18 @@ def work_of(plan: Plan) -> Work:
         )
 
     turn = Turn(plan.questions, plan.run_id)
-    return Work(plan.task, drafts, gate, open_asker, plan.num_examples, session=plan.session, turn=turn)
+    prepare = how.prepare
+    return Work(
+        drafts=lambda prepared: how.drafts(ground(), prepared),
+        dialogue=lambda draft: how.dialogue(ground(), draft),
+        prepare=None if prepare is None else lambda: prepare(ground()),
+        outputs_each=how.outputs_each(plan.options),
+        gate=gate,
+        open_asker=open_asker,
+        num_examples=plan.num_examples,
+        session=plan.session,
+        turn=turn,
+    )
 
 
 def _stop_leaders() -> None:

@@ -221,16 +221,18 @@ class Decisions:
     def tally(self) -> Tally:
         """Return the run's counts."""
         counts: dict[str, Counter[str]] = {"before": Counter(), "dropped": Counter(), "quarantined": Counter()}
-        examples = 0
-        query = "SELECT kind, reason, COUNT(*) FROM decisions GROUP BY kind, reason ORDER BY 3 DESC, reason"
+        examples = asked = 0
+        first = "SUM(json_extract(record, '$.place') IS NULL)"  # further outputs of one draft have a place in it
+        query = f"SELECT kind, reason, COUNT(*), {first} FROM decisions GROUP BY kind, reason ORDER BY 3 DESC, reason"
         with self._reading():
-            for kind, reason, count in self._db.execute(query):
+            for kind, reason, count, drafts in self._db.execute(query):
+                asked += drafts if kind != "before" else 0
                 if kind == "example":
                     examples += count
                 else:
                     counts[kind][reason] += count
         outputs = examples + counts["dropped"].total() + counts["quarantined"].total()
-        return Tally(outputs, outputs, examples, counts["before"], counts["dropped"], counts["quarantined"])
+        return Tally(asked, outputs, examples, counts["before"], counts["dropped"], counts["quarantined"])
 
     def close(self) -> None:
         """Close the file."""

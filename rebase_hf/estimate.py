@@ -79,7 +79,7 @@ def estimate_run(plan: Plan, *, retry_failed: bool = False) -> Estimate:
         return Estimate(model, plan.num_examples, plan.num_examples, finished=True)
     runs = earlier_runs(plan.task.name, model)
     before = _passing_before(plan, runs)
-    if plan.teacher.kind == "few-shot":
+    if plan.teacher.kind in ("few-shot", "none"):
         rows = ceil(plan.num_examples / before[0])
         return Estimate(
             model,
@@ -135,9 +135,11 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
     # Of the questions that would be asked, as many would need a repair as of those answered did.
     repairs = (unsent.count - rehearsed.repairs) * (rehearsed.unreadable / answered if answered >= ENOUGH else 0.0)
     again = unsent.chars / unsent.count * per_char + answer + 50.0 if unsent.count else 0.0
-    requests = ceil(unsent.count + repairs)
-    prompt_tokens = round(unsent.chars * per_char + repairs * again)
-    completion_tokens = round((unsent.count + repairs) * answer)
+    # What follows on an answer that is not there yet can't be seen: as long as what is asked before it, on average.
+    further = rehearsed.pending * (plan.how.questions_each(plan.options) - 1)
+    requests = ceil(unsent.count + repairs + further)
+    prompt_tokens = round(unsent.chars * (1 + further / max(1, unsent.count)) * per_char + repairs * again)
+    completion_tokens = round((unsent.count + repairs + further) * answer)
     prices = plan.teacher.price_per_million
     cost = None if prices is None else (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1_000_000
     spent = {"max_requests": requests, "max_tokens_total": prompt_tokens + completion_tokens, "max_cost": cost or 0.0}

@@ -58,14 +58,22 @@ class Tally:
         return self.asked + sum(self.dropped_before.values())
 
 
-def example_record(example: Example, row: RetrievedRow | None) -> str:
-    """Return an example as JSON, with the row that it came from as the report shows it."""
+def example_record(example: Example, row: RetrievedRow | None, place: int = 0) -> str:
+    """Return an example as JSON, with the row that it came from as the report shows it.
+
+    Args:
+        place: Its place among the outputs of one draft; the first of each is what counts drafts.
+    """
     record: dict[str, Any] = {
         "fields": dict(example.fields),
         "rationale": example.rationale,
         "provenance": dict(example.provenance),
         "sources": [dict(source) for source in example.sources],
     }
+    if example.passages is not None:
+        record["passages"] = list(example.passages)
+    if place:
+        record["place"] = place
     if row is not None:
         record["row"] = _told(row)
     return json.dumps(record, ensure_ascii=False)
@@ -74,12 +82,16 @@ def example_record(example: Example, row: RetrievedRow | None) -> str:
 def read_example(record: str) -> Example:
     """Return the example that `example_record` wrote."""
     content = json.loads(record)
-    return Example(content["fields"], content["rationale"], content["provenance"], tuple(content["sources"]))
+    sources = tuple(content["sources"])
+    passages = tuple(content["passages"]) if "passages" in content else None
+    return Example(content["fields"], content["rationale"], content["provenance"], sources, passages)
 
 
-def dropped_record(dropped: Dropped) -> str:
-    """Return a drop as JSON, as the ledger holds it, with the row that it was about."""
+def dropped_record(dropped: Dropped, place: int = 0) -> str:
+    """Return a drop as JSON, as the ledger holds it, with the row that it was about; `place` as in an example's."""
     record = dropped.to_record()
+    if place:
+        record["place"] = place
     if dropped.row is not None:
         record |= _told(dropped.row)
     return json.dumps(record, ensure_ascii=False)

@@ -14,8 +14,7 @@ from rebase_hf.consumers import Consumer, await_leader, stop_leader
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError, NoExamplesError
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods import rebase
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.outcomes import RunState, Tally, read_example
 from rebase_hf.plan import Plan, make_plan
 from rebase_hf.quality.gate import CheckOptions
@@ -213,13 +212,13 @@ def held_out(position: int, num_validation: int, total: int) -> bool:
 
 def generate(
     task: Task | Mapping[str, Any] | str | Path,
-    index: "RowIndex | str | Path | Sequence[str]",
+    index: "RowIndex | str | Path | Sequence[str] | None",
     teacher: Teacher | str,
-    method: str = rebase.NAME,
+    method: str = REBASE,
     *,
     num_examples: int = 1000,
     seed: int = 0,
-    options: ReBaseOptions | None = None,
+    options: Any = None,
     checks: CheckOptions | None = None,
 ) -> Iterator[Example]:
     """Return an iterator of examples of a task: rows are retrieved, transformed by the teacher, and checked.
@@ -229,8 +228,11 @@ def generate(
 
     Args:
         task: A Task, a dict, the path of a task file, or the id of a Hub dataset that holds one.
-        index: A RowIndex, its folder or Hub id, or a list of sources to build one from.
-        teacher: A Teacher, or its target: a URL, a model id, `local:...`, `few-shot`.
+        index: A RowIndex, its folder or Hub id, or a list of sources to build one from; None for a method that
+            retrieves nothing.
+        teacher: A Teacher, or its target: a URL, a model id, `local:...`, `few-shot`, `none`.
+        method: `rebase`, `synthesizrr`, `kard`, `fewgen` or `retrieved`.
+        options: The method's options: an object of its options' class, or a dict.
         num_examples: How many; fewer come, with a warning that says why, when candidates or the budget run out.
 
     Raises:

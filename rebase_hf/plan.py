@@ -14,16 +14,18 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import TaskError
+from rebase_hf.features import task_features
 from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods import rebase
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.method import Ground, Method
+from rebase_hf.methods.named import method_named
+from rebase_hf.methods.rebase import NAME as REBASE
+from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import TeacherIdentity, identify
 from rebase_hf.teacher.target import Teacher
 
-METHODS = (rebase.NAME,)
 GIVE_UP_AFTER = 600.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
@@ -39,17 +41,18 @@ class Plan:
 
     Attributes:
         num_examples: How many examples are wanted in all, those for validation included.
+        index: None for a method that retrieves nothing.
         options: The method's options.
         made_at: When it was made. A budget counts from here, in whichever processes the plan is executed.
     """
 
     task: Task
-    index: RowIndex
+    index: RowIndex | None
     teacher: Teacher
     identity: TeacherIdentity
     method: str
     num_examples: int
-    options: ReBaseOptions
+    options: Any
     checks: CheckOptions
     seed: int = 0
     give_up_after: float = GIVE_UP_AFTER
@@ -61,7 +64,7 @@ class Plan:
         """A digest of everything that decides the examples; no address, key, concurrency or budget is in it."""
         content = {
             "task": self.task.fingerprint,
-            "index": self.index.fingerprint,
+            "index": None if self.index is None else self.index.fingerprint,
             "teacher": [self.identity.model, self.identity.revision],
             "sampling": [self.teacher.temperature, self.teacher.max_tokens],
             "method": self.method,
@@ -81,6 +84,20 @@ class Plan:
         content = [said, self.method, self.identity.model, self.identity.revision]
         return hashlib.sha256(json.dumps(content, default=dict).encode()).hexdigest()
 
+    @property
+    def how(self) -> Method:
+        """The method itself."""
+        return method_named(self.method)
+
+    def ground(self) -> Ground:
+        """Return all that the method works on; what the evaluation set says is read once a process."""
+        return Ground(self.task, self.index, self.guard, self.options, self.num_examples, self.seed)
+
+    @cached_property
+    def guard(self) -> EvaluationGuard:
+        """What the evaluation set says, to be asked whether a text gives any of it away."""
+        return EvaluationGuard(self.task, self.evaluation_rows)
+
     @cached_property
     def evaluation_rows(self) -> list[dict[str, str]]:
         """The rows of the task's evaluation set, read once a process."""
@@ -93,7 +110,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         # No token goes into a pickle: workers find it where this process did, in their environment.
-        return {k: v for k, v in self.__dict__.items() if k not in ("token", "evaluation_rows")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("token", "evaluation_rows", "guard")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, token=None)
@@ -113,13 +130,13 @@ def code_fingerprint() -> str:
 
 def make_plan(
     task: Task | Mapping[str, Any] | str | Path,
-    index: "RowIndex | str | Path | Sequence[str]",
+    index: "RowIndex | str | Path | Sequence[str] | None",
     teacher: Teacher | str,
     *,
-    method: str = rebase.NAME,
+    method: str = REBASE,
     num_examples: int = 1000,
     seed: int = 0,
-    options: ReBaseOptions | None = None,
+    options: Any = None,
     checks: CheckOptions | None = None,
     give_up_after: float = GIVE_UP_AFTER,
     token: str | None = None,
@@ -132,8 +149,8 @@ def make_plan(
         TeacherError: The teacher can't be identified, or its key is missing.
     """
     task = Task.load(task)
-    if method not in METHODS:
-        raise TaskError(f"Method `{method}` is not known; use one of {', '.join(METHODS)}.")
+    how = method_named(method)
+    read = how.read_options(options)
     if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 1:
         raise TaskError(f"num_examples is {num_examples!r}; expected a whole number from 1 on.")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -141,7 +158,8 @@ def make_plan(
     if not 0 < give_up_after < inf:
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
-    opened = open_index(index)
+    check_method(how, task, read, teacher)
+    opened = open_index(index) if how.needs_index else None
     identity = identify(teacher, task, token)
     plan = Plan(
         task=task,
@@ -150,7 +168,7 @@ def make_plan(
         identity=identity,
         method=method,
         num_examples=num_examples,
-        options=options or ReBaseOptions(),
+        options=read,
         checks=checks or default_checks(task, teacher),
         seed=seed,
         give_up_after=give_up_after,
@@ -159,6 +177,29 @@ def make_plan(
     if not Decisions.finished(plan.run_id):  # a finished run is only read
         check_before_paying(plan)
     return plan
+
+
+def check_method(how: Method, task: Task, options: Any, teacher: Teacher) -> None:
+    """Check that a method fits a task and a teacher.
+
+    Raises:
+        TaskError: It does not.
+    """
+    how.check(task, options)
+    if how.needs_teacher and teacher.kind == "none":
+        raise TaskError(
+            f"Method `{how.name}` asks a teacher, and the teacher is `none`. Give a URL, a model id or `local:MODEL`; "
+            "only method `retrieved` asks nobody."
+        )
+    if not how.needs_teacher and teacher.kind != "none":
+        raise TaskError(
+            f"Method `{how.name}` asks no teacher, so `{teacher.target}` would not be asked. Give the teacher `none`."
+        )
+    if teacher.kind == "few-shot" and not how.labels_rows:
+        raise TaskError(
+            f"The few-shot teacher only labels retrieved rows, and method `{how.name}` has texts written. Use method "
+            "`rebase`, or give an endpoint or `local:MODEL` as the teacher."
+        )
 
 
 def check_before_paying(plan: Plan) -> None:
@@ -175,6 +216,11 @@ def check_before_paying(plan: Plan) -> None:
         provider_key(plan.teacher, plan.token)
 
 
+def dataset_features(plan: Plan) -> Any:
+    """Return the columns of the dataset that a plan makes (`datasets.Features`)."""
+    return task_features(plan.task, rationales=plan.how.gives_rationales, passages=plan.how.gives_passages)
+
+
 def default_checks(task: Task, teacher: Teacher) -> CheckOptions:
     """Return the checks that a teacher's answers need; what only labels must be sure, and not of one label alone."""
     if teacher.kind != "few-shot" or not task.labels:
@@ -182,12 +228,21 @@ def default_checks(task: Task, teacher: Teacher) -> CheckOptions:
     return CheckOptions(confident_share=0.5, label_share=1.5 / len(task.labels))
 
 
-def open_index(index: "RowIndex | str | Path | Sequence[str]") -> RowIndex:
+def open_index(index: "RowIndex | str | Path | Sequence[str] | None") -> RowIndex:
     """Return an open index.
 
     Args:
         index: An index, its folder or Hub id, or a list of sources, from which one is built once and kept.
+
+    Raises:
+        TaskError: It is None.
+        RowIndexError: It can't be opened or built.
     """
+    if index is None:
+        raise TaskError(
+            "The index is missing: this method retrieves rows. Give a folder, a Hub id, or a list of sources; only "
+            "method `fewgen` needs none."
+        )
     if isinstance(index, RowIndex):
         return index
     if isinstance(index, str | Path):

@@ -1,20 +1,74 @@
-"""The questions about one row, one after another: the first, and those to mend an answer that can't be read."""
+"""What is asked about one draft, one question after another, and what comes of it.
 
-from rebase_hf.rows import Completion, Draft
+A dialogue does nothing itself: it yields the questions to ask next, is sent their answers, and returns the outcomes.
+So the leader can lead it through the teacher, and a rehearsal through the journal alone. Questions that are yielded
+together do not depend on each other and may be asked at the same time.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rebase_hf.rows import Completion, Draft, Dropped
 from rebase_hf.task import Task
 from rebase_hf.teacher.faults import BY_READING
-from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_answer, repair_draft
+from rebase_hf.teacher.prompts import Parsed, Unreadable, answer_keys, parse_answer, repair_draft
 
 
-def read_or_repair(task: Task, draft: Draft, completion: Completion) -> Parsed | Draft | Unreadable:
-    """Return what an answer says; if it can't be read, the next question about its row, or why there is none.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A draft with one output that was read from its answer.
+
+    Attributes:
+        draft: As it was asked in the end, with whatever rows and passages went into the output.
+        completion: The answer that the output stands in.
+    """
+
+    draft: Draft
+    completion: Completion
+    parsed: Parsed
+
+
+T = TypeVar("T")
+Outcome = Answered | Dropped
+# What asks: yields questions, is sent their answers, returns what came of them.
+Talk = Generator[tuple[Draft, ...], tuple[Completion, ...], T]
+Dialogue = Talk[tuple[Outcome, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """What an answer says, with the question (the first, or a repair) that it answers."""
+
+    draft: Draft
+    completion: Completion
+    value: T
+
+
+def ask_until_read(
+    draft: Draft, read: Callable[[str], T | Unreadable], keys: Sequence[str]
+) -> Talk[Read[T] | Dropped]:
+    """Ask a draft, and once more where its answer can't be read; return what it says, or that it can't be read.
 
     How often a row is asked about is said where faults are (`faults.BY_READING`).
 
     Args:
-        draft: The question that was answered; a repair is numbered from 1 on.
+        read: Reads an answer's text.
+        keys: The keys of the JSON object that a repair asks for.
     """
-    parsed = parse_answer(task, completion.text)
-    if isinstance(parsed, Parsed) or draft.repair + 1 >= BY_READING[parsed.reason].attempts:
-        return parsed
-    return repair_draft(task, draft, completion.text, parsed)
+    while True:
+        (completion,) = yield (draft,)
+        value = read(completion.text)
+        if not isinstance(value, Unreadable):
+            return Read(draft, completion, value)
+        if draft.repair + 1 >= BY_READING[value.reason].attempts:
+            return Dropped("teacher", value.reason, value.detail, draft.row, completion.key, completion.text)
+        draft = repair_draft(keys, draft, completion.text, value)
+
+
+def one_example(task: Task, draft: Draft) -> Dialogue:
+    """Ask for one example of the task as a JSON object with its fields: one output."""
+    found = yield from ask_until_read(draft, lambda text: parse_answer(task, text), answer_keys(task))
+    if isinstance(found, Dropped):
+        return (found,)
+    return (Answered(found.draft, found.completion, found.value),)

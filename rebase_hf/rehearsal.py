@@ -5,7 +5,7 @@ What is there is parsed and checked as the run does it (leader.py); what is not 
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,23 @@ from rebase_hf.decisions import Decisions, runs_folder
 from rebase_hf.earlier_runs import ENOUGH, earlier_runs
 from rebase_hf.errors import RebaseError
 from rebase_hf.plan import Plan
-from rebase_hf.questions import read_or_repair
+from rebase_hf.questions import Answered
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
 from rebase_hf.teacher.one_request import prompt_chars
-from rebase_hf.teacher.prompts import Parsed, Unreadable
 
 SAMPLE = 20
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the journal holds of questions that are asked together."""
+
+    answers: dict[str, Completion] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    failed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    unknown: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -53,6 +62,7 @@ class Rehearsal:
 
     Attributes:
         known: Row by row, whether its first question would be answered by the journal.
+        pending: Rows that something would be asked about.
         held: Rows that the journal holds an answer or a failure to, usable or not.
         failed: What the journal holds of the rows that would be in quarantine, and must forget for them to be asked
             about again: the request that failed, or all the answers that could not be read.
@@ -66,7 +76,7 @@ class Rehearsal:
         self._gate = self._work.gate()
         self.known: list[bool] = []
         self.failed: list[dict[str, Outcome]] = []
-        self.held = self.decided = self.accepted = self.unreadable = self.repairs = 0
+        self.pending = self.held = self.decided = self.accepted = self.unreadable = self.repairs = 0
         self.unsent = Unsent(random.Random(plan.seed))
 
     @property
@@ -80,54 +90,108 @@ class Rehearsal:
     @property
     def expected(self) -> float:
         """Examples that the rows so far would give."""
-        return self.accepted + self.unsent.count * self.passing[0]
+        return self.accepted + self.pending * self._work.outputs_each * self.passing[0]
 
     def go(self) -> None:
         """Walk."""
-        for draft in self._work.drafts():
+        for draft in self._work.drafts(self._prepared()):
             if not isinstance(draft, Dropped):
                 self._visit(draft)
                 if self.expected >= self._plan.num_examples:
                     return
 
+    def _prepared(self) -> Any:
+        """Return what is asked before all drafts came to; None where the journal does not tell."""
+        if self._work.prepare is None:
+            return None
+        talk = self._work.prepare()
+        try:
+            questions = next(talk)
+            while True:
+                found = self._find(questions)
+                if found.unknown or found.failed:
+                    for content in (*found.unknown, *found.failed.values()):
+                        self._ask(content)
+                    if found.failures:
+                        self.failed.append(dict(found.failures))
+                    return None
+                questions = talk.send(tuple(found.answers.values()))
+        except StopIteration as end:
+            return end.value
+
     def _visit(self, draft: Draft) -> None:
         """Follow a row's questions as far as the journal answers them."""
-        first = content = self._content(draft)
-        answers: dict[str, Outcome] = {}
-        while True:
+        dialogue = self._work.dialogue(draft)
+        answers: dict[str, Completion] = {}
+        first: Mapping[str, Any] | None = None
+        try:
+            questions = next(dialogue)
+            while True:
+                found = self._find(questions)
+                if first is None:
+                    self.known.append(not found.unknown)
+                    self.held += not found.unknown
+                if questions[0].repair == 0:
+                    first, answers = self._content(questions[0]), {}
+                elif questions[0].repair == 1:
+                    self.unreadable += 1
+                if found.failed:
+                    key, content = next(iter(found.failed.items()))
+                    self._fail({key: found.failures[key]}, again=content)
+                    return
+                if found.unknown:
+                    self.pending += 1
+                    for content in found.unknown:
+                        self._ask(content)
+                    return
+                answers |= found.answers
+                questions = dialogue.send(tuple(found.answers.values()))
+        except StopIteration as end:
+            self._settle(end.value, answers, first)
+
+    def _find(self, questions: Sequence[Draft]) -> "_Found":
+        """Look up what the journal holds of questions."""
+        found = _Found()
+        for question in questions:
+            content = self._content(question)
             key = content_key(content)
-            found = None if self._journal is None else self._journal.get(key)
-            if not answers:
-                self.known.append(found is not None)
-                self.held += found is not None
-            if found is None:
-                return self._ask(content)
-            if isinstance(found, Failure):
-                return self._fail({key: found}, again=content)
-            answers[key] = found
-            read = read_or_repair(self._plan.task, draft, found)
-            if isinstance(read, Parsed):
-                return self._accept(draft, found, read)
-            self.unreadable += draft.repair == 0
-            if isinstance(read, Unreadable):
-                return self._fail(answers, again=first)
-            draft, content = read, self._content(read)
+            outcome = None if self._journal is None else self._journal.get(key)
+            if outcome is None:
+                found.unknown.append(content)
+            elif isinstance(outcome, Failure):
+                found.failed[key], found.failures[key] = content, outcome
+            else:
+                found.answers[key] = outcome
+        return found
 
     def _ask(self, content: Mapping[str, Any]) -> None:
         self.repairs += content["repair"] > 0
         self.unsent.add(content)
 
-    def _fail(self, failed: dict[str, Outcome], *, again: Mapping[str, Any]) -> None:
-        self.failed.append(failed)
+    def _fail(self, failed: Mapping[str, Outcome], *, again: Mapping[str, Any]) -> None:
+        self.failed.append(dict(failed))
         if not self._retry:
             self.decided += 1
             return
         self.known[-1] = again["repair"] > 0
+        self.pending += 1
         self._ask(again)
 
-    def _accept(self, draft: Draft, answer: Completion, parsed: Parsed) -> None:
-        self.decided += 1
-        self.accepted += isinstance(self._gate.decide(draft, answer, parsed), Example)
+    def _settle(
+        self,
+        outcomes: Sequence[Answered | Dropped],
+        answers: Mapping[str, Completion],
+        first: Mapping[str, Any] | None,
+    ) -> None:
+        """Decide on what a row's answers say, as the run would."""
+        if first is not None and any(isinstance(o, Dropped) and o.stage == "teacher" for o in outcomes):
+            self._fail(answers, again=first)
+            return
+        for outcome in outcomes:
+            self.decided += 1
+            if isinstance(outcome, Answered):
+                decided = self._gate.decide(outcome.draft, outcome.completion, outcome.parsed)
+                self.accepted += isinstance(decided, Example)
 
     def _content(self, draft: Draft) -> dict[str, Any]:
         return request_content(self._plan.identity, draft, merge_sampling(self._plan.teacher, draft.sampling))

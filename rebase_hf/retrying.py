@@ -44,7 +44,7 @@ def retry_failed(plan: Plan) -> Retried:
             can't be executed.
     """
     failed = failed_outputs(plan)
-    if plan.teacher.kind == "few-shot" or (not failed and Decisions.finished(plan.run_id)):
+    if plan.teacher.kind in ("few-shot", "none") or (not failed and Decisions.finished(plan.run_id)):
         return Retried()  # what is trained here fails for want of text, and costs nothing
     check_before_paying(plan)
     with ExitStack() as stack:

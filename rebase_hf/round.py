@@ -5,19 +5,19 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rebase_hf.decisions import Decisions
+from rebase_hf.errors import TeacherError
+from rebase_hf.methods.method import Preparation
 from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
 from rebase_hf.quality.gate import Gate
-from rebase_hf.questions import read_or_repair
-from rebase_hf.rows import Completion, Draft, Dropped, Example
-from rebase_hf.task import Task
+from rebase_hf.questions import Answered, Dialogue, Outcome, T, Talk
+from rebase_hf.rows import Completion, Draft, Dropped, Example, RetrievedRow
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
 from rebase_hf.teacher.journal import Journal
-from rebase_hf.teacher.prompts import Parsed, Unreadable
 from rebase_hf.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -33,26 +33,23 @@ PILE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A draft with the answer that was read from it."""
-
-    draft: Draft
-    completion: Completion
-    parsed: Parsed
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """What a leader needs to lead, made when it starts: retrieval and the teacher may take a while to open.
 
     Attributes:
+        drafts: What to ask about, in the order in which it is decided on; takes what `prepare` gave.
+        dialogue: What is asked about a draft.
+        prepare: What is asked once, before all drafts; None where nothing is.
+        outputs_each: How many examples one draft is asked for.
         open_asker: Opens the teacher, given what this session has spent already.
         session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
         turn: Taken before anything is asked; other runs may ask the same.
     """
 
-    task: Task
-    drafts: Callable[[], Iterator[Draft | Dropped]]
+    drafts: Callable[[Any], Iterator[Draft | Dropped]]
+    dialogue: Callable[[Draft], Dialogue]
+    prepare: Callable[[], Preparation] | None
+    outputs_each: int
     gate: Callable[[], Gate]
     open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]
     num_examples: int
@@ -67,10 +64,11 @@ class Round:
         self, work: Work, asker: Asker, decisions: Decisions, before: dict[str, Any], wake: asyncio.Event
     ) -> None:
         self._work, self._asker, self._decisions, self._before, self._wake = work, asker, decisions, before, wake
-        self._drafts = work.drafts()
+        self._drafts: Iterator[Draft | Dropped] | None = None if work.prepare else work.drafts(None)
+        self._preparing: asyncio.Task[Any] | None = None
         self._gate = work.gate()
-        self._window: deque[asyncio.Task[Answered | Dropped] | Dropped] = deque()
-        self._running: set[asyncio.Task[Answered | Dropped]] = set()
+        self._window: deque[asyncio.Task[tuple[Outcome, ...]] | Dropped] = deque()
+        self._running: set[asyncio.Task[Any]] = set()
         self._batch: list[Decision] = []
         self._seq = 0
         self._exhausted = False
@@ -82,55 +80,88 @@ class Round:
     def admit(self, ahead: int) -> bool:
         """Ask about further rows, as many as `ahead` more examples may take; return whether any were admitted."""
         admitted = 0
-        while not self._exhausted and self._room(ahead) and admitted < BATCH:
+        drafts = self._drafts or self._prepared()
+        while drafts is not None and not self._exhausted and self._room(ahead) and admitted < BATCH:
             began = time.monotonic()
-            item = next(self._drafts, None)
+            item = next(drafts, None)
             self._retrieving += time.monotonic() - began
             if item is None:
                 self._exhausted = True
             elif isinstance(item, Dropped):
                 self._window.append(item)
             else:
-                task = asyncio.create_task(self._answer(item))
-                self._running.add(task)
-                task.add_done_callback(self._answered)
-                self._window.append(task)
+                self._window.append(self._start(self._answer(item)))
                 self._undecided += 1
             admitted += 1
         return admitted > 0
 
-    def _answered(self, task: "asyncio.Task[Answered | Dropped]") -> None:
+    def _start(self, asking: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(asking)
+        self._running.add(task)
+        task.add_done_callback(self._answered)
+        return task
+
+    def _answered(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         self._wake.set()
+
+    def _prepared(self) -> Iterator[Draft | Dropped] | None:
+        """Return the drafts once what is asked before them is answered; None until then."""
+        if self._preparing is None and self._work.prepare is not None:
+            self._preparing = self._start(self._lead(self._work.prepare()))
+        if self._preparing is None or not self._preparing.done() or self._preparing.exception() is not None:
+            return None
+        self._drafts = self._work.drafts(self._preparing.result()[0])
+        return self._drafts
 
     def _room(self, ahead: int) -> bool:
         # As if every answer passed: then what is asked are the rows up to the last that is needed and no other,
         # whatever the concurrency. A guess at how many will be dropped would pay for answers that nobody needs, for
         # others in each rerun; without one, a run ends with a few round trips for its last examples.
         concurrency = self._asker.concurrency
-        return len(self._running) < concurrency and self._undecided < min(ahead, PILE * concurrency)
+        wanted = -(-ahead // self._work.outputs_each)
+        return len(self._running) < concurrency and self._undecided < min(wanted, PILE * concurrency)
 
-    async def _answer(self, draft: Draft) -> Answered | Dropped:
-        attempts = 0
+    async def _answer(self, draft: Draft) -> tuple[Outcome, ...]:
         try:
-            while True:
-                completion = await self._asker.ask(draft)
-                attempts += completion.attempts
-                read = read_or_repair(self._work.task, draft, completion)
-                if isinstance(read, Parsed):
-                    return Answered(draft, completion, read)
-                if isinstance(read, Unreadable):
-                    break
-                draft = read
+            outcomes, attempts = await self._lead(self._work.dialogue(draft))
         except Unanswered as error:
-            tried = error.attempts + attempts
-            return Dropped("teacher", error.reason, error.detail, draft.row, error.key, attempts=tried)
-        return Dropped(
-            "teacher", read.reason, read.detail, draft.row, completion.key, completion.text, attempts=attempts
+            tried = error.attempts
+            return (Dropped("teacher", error.reason, error.detail, draft.row, error.key, attempts=tried),)
+        return tuple(
+            replace(o, attempts=attempts) if isinstance(o, Dropped) and o.stage == "teacher" else o for o in outcomes
         )
 
+    async def _lead(self, talk: Talk[T]) -> tuple[T, int]:
+        """Ask what a dialogue asks, to its end; return what it returns, and how often was tried."""
+        attempts = 0
+        try:
+            questions = next(talk)
+            while True:
+                answers = await self._ask(questions, attempts)
+                attempts += sum(answer.attempts for answer in answers)
+                questions = talk.send(answers)
+        except StopIteration as end:
+            return end.value, attempts
+
+    async def _ask(self, questions: tuple[Draft, ...], before: int) -> tuple[Completion, ...]:
+        """Ask what may be asked at the same time; what is asked is answered and kept even where one fails."""
+        found = await asyncio.gather(*map(self._asker.ask, questions), return_exceptions=True)
+        for answer in found:
+            if isinstance(answer, Unanswered):
+                answer.attempts += before
+            if isinstance(answer, BaseException):
+                raise answer
+        return tuple(answer for answer in found if not isinstance(answer, BaseException))
+
     def decide(self) -> RunState | None:
-        """Decide on what is answered, in rank order; return how the run stands when it is over."""
+        """Decide on what is answered, in rank order; return how the run stands when it is over.
+
+        Raises:
+            TeacherError: What is asked before all else has no usable answer.
+        """
+        if self._preparing is not None and self._preparing.done() and self._drafts is None:
+            return self._unprepared(self._preparing)
         while self._window and len(self._batch) < BATCH:
             if self.accepted >= self._work.num_examples:
                 return RunState(complete=True)
@@ -139,35 +170,54 @@ class Round:
                 if not head.done():
                     return None
                 try:
-                    outcome = head.result()
+                    outcomes = head.result()
                 except BudgetReached as error:
                     logger.warning("%s", error)
                     return RunState(stopped="budget_reached")
             else:
-                outcome = head
+                outcomes = (head,)
             self._window.popleft()
             self._undecided -= isinstance(head, asyncio.Task)
-            self._settle(outcome)
+            self._settle(outcomes)
         if self.accepted >= self._work.num_examples:
             return RunState(complete=True)
         if self._exhausted and not self._window:
             return RunState(complete=True, stopped="candidates_ran_out")
         return None
 
-    def _settle(self, outcome: Answered | Dropped) -> None:
-        draft = None
-        if isinstance(outcome, Answered):
-            draft = outcome.draft
-            decided: Example | Dropped = self._gate.decide(draft, outcome.completion, outcome.parsed)
-        else:
-            decided = outcome
+    def _unprepared(self, preparing: "asyncio.Task[Any]") -> RunState | None:
+        """Return how a run stands for which what is asked before all else has failed; None where it has not."""
+        try:
+            preparing.result()
+        except BudgetReached as error:
+            logger.warning("%s", error)
+            return RunState(stopped="budget_reached")
+        except Unanswered as error:
+            raise TeacherError(
+                f"What is asked once before all rows has no usable answer ({error}), so nothing was asked about any "
+                "row. Try again with --retry-failed, with another teacher, or without the option that asks it."
+            ) from error
+        return None
+
+    def _settle(self, outcomes: tuple[Outcome, ...]) -> None:
+        for place, outcome in enumerate(outcomes):
+            if isinstance(outcome, Answered) and self.accepted >= self._work.num_examples:
+                outcome = _surplus(outcome)
+            if isinstance(outcome, Answered):
+                decided = self._gate.decide(outcome.draft, outcome.completion, outcome.parsed)
+                self._decide(decided, outcome.draft.row, place)
+            else:
+                self._decide(outcome, None, place)
+
+    def _decide(self, decided: "Example | Dropped", row: RetrievedRow | None, place: int) -> None:
+        """Take one output's decision down; `place` is its place in the answer that it stands in."""
         if isinstance(decided, Example):
-            record = example_record(decided, draft.row if draft else None)
+            record = example_record(decided, row, place)
             self._batch.append(Decision(self._seq, "example", None, self.accepted, record))
             self.accepted += 1
         else:
             kinds: dict[str, Kind] = {"retrieval": "before", "teacher": "quarantined", "checks": "dropped"}
-            record = dropped_record(decided)
+            record = dropped_record(decided, place)
             self._batch.append(Decision(self._seq, kinds[decided.stage], decided.reason, None, record))
         self._seq += 1
 
@@ -209,7 +259,7 @@ class Round:
         if state.complete:
             for entry in self._window:
                 if isinstance(entry, asyncio.Task) and entry.done() and not entry.cancelled():
-                    self._surplus(entry)
+                    self._left_over(entry)
         self.flush()
         self._decisions.set_state(state, self._used())
 
@@ -217,17 +267,14 @@ class Round:
         seconds = {"retrieve": self._retrieving, "transform": time.monotonic() - self._began - self._retrieving}
         return _sum(self._before, self._asker.usage, seconds, self._work.session)
 
-    # Only a method that gets several examples from one answer can have answers left over: of the others no more are
-    # asked for than examples are needed.
-    def _surplus(self, task: "asyncio.Task[Answered | Dropped]") -> None:
-        if task.exception() is not None:
-            return
-        outcome = task.result()
-        if isinstance(outcome, Answered):
-            completion = outcome.completion
-            detail = "more answers than examples were asked for"
-            outcome = Dropped("checks", "surplus", detail, outcome.draft.row, completion.key, completion.text)
-        self._settle(outcome)
+    def _left_over(self, task: "asyncio.Task[tuple[Outcome, ...]]") -> None:
+        if task.exception() is None:
+            self._settle(task.result())
+
+
+def _surplus(outcome: Answered) -> Dropped:
+    completion, detail = outcome.completion, "more answers than examples were asked for"
+    return Dropped("checks", "surplus", detail, outcome.draft.row, completion.key, completion.text)
 
 
 def _sum(before: dict[str, Any], now: Usage, seconds: dict[str, float], session: str) -> dict[str, Any]:

@@ -91,7 +91,9 @@ class Draft:
         messages: The prompt, rendered. Its content is what the journal keys an answer by.
         schema: JSON schema that the answer must satisfy, or None for free text.
         row: The row asked about, where the method asks about rows.
-        shots: Other source rows that stand in the prompt, with their roles.
+        shots: Other source rows that went into it, with their roles.
+        passages: Texts that belong to the example, as the student will be given them.
+        fields: What the example will hold whatever the answer says: a label that was asked for, a given question.
         sample: Which of several draws of the same prompt this is.
         repair: 0 for a first question, 1 for the one that asks to mend an answer that could not be read.
         sampling: The method's sampling; whatever the user sets on the teacher wins over it.
@@ -104,6 +106,8 @@ class Draft:
     sample: int = 0
     repair: int = 0
     sampling: Sampling = Sampling()
+    passages: tuple[str, ...] | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +140,22 @@ class Example:
         rationale: The reasoning that leads to the output; None where the task does not reason.
         provenance: The row and the request it was made from; nulls where nothing was retrieved.
         sources: Every source row that went into it.
+        passages: What was retrieved for it, where its method gives a student passages to read.
     """
 
     fields: Mapping[str, str]
     rationale: str | None
     provenance: Mapping[str, Any]
     sources: tuple[Mapping[str, Any], ...] = ()
+    passages: tuple[str, ...] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the row as it stands in the dataset (the label still as text)."""
         record: dict[str, Any] = dict(self.fields)
         if self.rationale is not None:
             record["rationale"] = self.rationale
+        if self.passages is not None:
+            record["passages"] = list(self.passages)
         record["provenance"] = dict(self.provenance)
         record["sources"] = [dict(source) for source in self.sources]
         return record

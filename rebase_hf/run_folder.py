@@ -12,10 +12,9 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
-from rebase_hf.features import task_features
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
-from rebase_hf.plan import Plan
+from rebase_hf.plan import Plan, dataset_features
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -52,7 +51,7 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
     from datasets import Dataset
 
     plan = run.plan
-    features = task_features(plan.task)
+    features = dataset_features(plan)
     splits: dict[str, list[dict[str, Any]]] = {"train": []}
     if num_validation:
         splits["validation"] = []
@@ -213,8 +212,10 @@ def _counts(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _index_report(plan: Plan) -> dict[str, Any]:
+def _index_report(plan: Plan) -> dict[str, Any] | None:
     index = plan.index
+    if index is None:
+        return None
     info = index.info()
     return {
         "path": Path(index.path).name,

@@ -11,9 +11,17 @@ DIALECTS = f"One of {', '.join(get_args(DialectName))}."
 
 TaskFile = Annotated[str, typer.Argument(help="The task file, or the id of a Hub dataset that holds a task.yaml.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, as `run` and `generate` write it.")]
-Index = Annotated[str, typer.Option(help="The index folder, or the id of a Hub repository that holds one.")]
+Index = Annotated[
+    str | None,
+    typer.Option(help="The index folder, or the id of a Hub repository that holds one; only `fewgen` needs none."),
+]
 TeacherTarget = Annotated[
-    str, typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot.")
+    str,
+    typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, few-shot, or none."),
+]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the method; may stand several times."),
 ]
 Output = Annotated[Path | None, typer.Option(help="The run folder; default runs/NAME of the task.")]
 NumExamples = Annotated[int, typer.Option(min=1, help="Examples wanted for training.")]
@@ -41,7 +49,7 @@ AsPublished = Annotated[
 BaseModel = Annotated[str | None, typer.Option(help="What the student is trained from.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Train student and baseline this many times, to show the spread.")]
 MaxPairs = Annotated[int, typer.Option(min=1, help="Training pairs of SetFit, the same for student and baseline.")]
-Method = Annotated[str, typer.Option(help="How rows become examples.")]
+Method = Annotated[str, typer.Option(help="How rows become examples: rebase, synthesizrr, kard, fewgen or retrieved.")]
 Dialect = Annotated[
     str | None, typer.Option(help=f"How the server takes a JSON schema; default found out. {DIALECTS}")
 ]

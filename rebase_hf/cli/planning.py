@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rebase_hf.errors import RebaseError
+from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import ReBaseOptions
 from rebase_hf.plan import Plan, make_plan
 from rebase_hf.teacher.target import Teacher
@@ -46,9 +47,6 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         )
     except TypeError as error:
         raise RebaseError(as_options(str(error))) from error
-    options = ReBaseOptions.as_published() if given["as_published"] else ReBaseOptions()
-    if given["max_per_source"] is not None:
-        options = replace(options, max_per_source=given["max_per_source"])
     return make_plan(
         given["task"],
         given["index"],
@@ -56,9 +54,35 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         method=given["method"],
         num_examples=given["num_examples"] + given["num_validation"],
         seed=given["seed"],
-        options=options,
+        options=method_options(given),
         give_up_after=seconds(given["give_up_after"]),
     )
+
+
+def method_options(given: Mapping[str, Any]) -> Any:
+    """Return the method's options that a command gives: `--option NAME=VALUE`, and those of ReBase with a flag.
+
+    Raises:
+        RebaseError: One is no NAME=VALUE, stands twice, or belongs to another method.
+    """
+    named: dict[str, Any] = {}
+    for text in given["option"] or ():
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name or name in named:
+            raise RebaseError(f"--option {text}: expected NAME=VALUE, each name once, as in --option shots=3.")
+        named[name] = value.strip()
+    if given["max_per_source"] is not None:
+        if "max_per_source" in named:
+            raise RebaseError("--max-per-source and --option max_per_source say the same; give one.")
+        named["max_per_source"] = given["max_per_source"]
+    method = method_named(given["method"])
+    options = method.read_options(named)
+    if not given["as_published"]:
+        return options
+    if method.options is not ReBaseOptions:
+        raise RebaseError(f"--as-published belongs to method `rebase`, not `{method.name}`. Leave it out.")
+    return replace(ReBaseOptions.as_published(), **{name: getattr(options, name) for name in named})
 
 
 def as_options(message: str) -> str:

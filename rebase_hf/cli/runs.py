@@ -26,6 +26,7 @@ from rebase_hf.cli.options import (
     MaxTokens,
     MaxTokensTotal,
     Method,
+    MethodOptions,
     Model,
     NumExamples,
     NumValidation,
@@ -61,10 +62,11 @@ def add_commands(app: typer.Typer) -> None:
 
 def generate(
     task: TaskFile,
-    index: Index,
     teacher: TeacherTarget,
+    index: Index = None,
     output: Output = None,
     method: Method = "rebase",
+    option: MethodOptions = None,
     num_examples: NumExamples = 1000,
     num_validation: NumValidation = 0,
     seed: Seed = 0,
@@ -108,10 +110,11 @@ def generate(
 
 def run(
     task: TaskFile,
-    index: Index,
     teacher: TeacherTarget,
+    index: Index = None,
     output: Output = None,
     method: Method = "rebase",
+    option: MethodOptions = None,
     num_examples: NumExamples = 1000,
     num_validation: NumValidation = 0,
     seed: Seed = 0,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
+from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard, same_family, task_names
 from rebase_hf.quality.duplicates import NEAR, NearDuplicates, normalise
@@ -84,17 +85,12 @@ class ReBaseOptions:
         )
 
 
-def drafts(
-    task: Task, index: RowIndex, guard: EvaluationGuard, options: ReBaseOptions, *, num_examples: int, seed: int = 0
-) -> Iterator[Draft | Dropped]:
-    """Yield, best row first, what to ask about each row, or why it is not asked about.
-
-    Args:
-        guard: What the evaluation set says.
-        num_examples: How many examples are wanted: the cap per source comes from it.
-    """
+def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
+    """Yield, best row first, what to ask about each row, or why it is not asked about."""
+    task, options = ground.task, ground.options
     schema = answer_schema(task)
-    for row in taken_rows(task, index, guard, options, num_examples=num_examples, seed=seed):
+    numbers = {"num_examples": ground.num_examples, "seed": ground.seed}
+    for row in taken_rows(task, ground.rows, ground.guard, options, **numbers):
         if isinstance(row, Dropped):
             yield row
             continue
@@ -260,3 +256,6 @@ def _family(task: Task, index: RowIndex) -> frozenset[int]:
             task.name,
         )
     return frozenset(family)
+
+
+METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, labels_rows=True)

@@ -135,6 +135,7 @@ class Gate:
             rationale=parsed.rationale,
             provenance=provenance(draft, completion, method=self._method, teacher=self._teacher),
             sources=source_references(draft),
+            passages=draft.passages,
         )
 
     def _refusal(self, fields: dict[str, str], rationale: str | None, completion: Completion) -> Refusal | None:

@@ -120,6 +120,27 @@ class Asker(Protocol):
         ...
 
 
+class NoTeacher:
+    """The asker of a method that asks nobody."""
+
+    concurrency = 256
+    grace = 0.0
+
+    def __init__(self) -> None:
+        self.identity = TeacherIdentity(model="none", revision=None, kind="none")
+        self.usage = Usage()
+
+    async def ask(self, draft: Draft) -> Completion:
+        """Refuse."""
+        raise TeacherRefused("There is no teacher to ask: the teacher is `none`.")
+
+    def halt(self) -> None:
+        """Do nothing: nothing is sent."""
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
 def clean_text(text: str) -> str:
     r"""Return `text` with lone surrogates replaced by U+FFFD: neither UTF-8 nor Arrow can hold them.
 
@@ -209,6 +230,8 @@ def identify(teacher: Teacher | str, task: Task, token: str | None = None) -> Te
         from rebase_hf.teacher.few_shot import FewShotTeacher
 
         return FewShotTeacher.identify(teacher, task)
+    if kind == "none":
+        return TeacherIdentity(model="none", revision=None, kind=kind)
     if kind == "local":
         from rebase_hf.teacher.local import identify_local
 
@@ -266,6 +289,8 @@ async def open_teacher(
         from rebase_hf.teacher.few_shot import FewShotTeacher
 
         return FewShotTeacher(teacher, task, journal, seed=seed, spent=spent or {})
+    if kind == "none":
+        return NoTeacher()
     if kind == "local":
         from rebase_hf.teacher.local import open_local
 

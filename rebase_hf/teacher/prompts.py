@@ -8,7 +8,7 @@ without its power.
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -126,13 +126,13 @@ def transform_messages(task: Task, row: RetrievedRow, *, cells: Mapping[str, str
     return (Message("user", prompt),)
 
 
-def repair_draft(task: Task, draft: Draft, answer: str, problem: Unreadable) -> Draft:
-    """Return the draft that shows the teacher its unreadable answer and asks once more.
+def repair_draft(keys: Sequence[str], draft: Draft, answer: str, problem: Unreadable) -> Draft:
+    """Return the draft that shows the teacher its unreadable answer and asks once more, for an object with `keys`.
 
     The answer may repeat what stands in the row, so it is shown without its power too.
     """
     detail = _powerless(_well_formed(problem.detail))
-    ask = _templates().get_template("repair.jinja").render(detail=detail, keys=answer_keys(task))
+    ask = _templates().get_template("repair.jinja").render(detail=detail, keys=keys)
     shown = _powerless(_well_formed(answer[:_REPAIR_SHOWS])) or "(nothing)"
     return replace(
         draft, messages=(*draft.messages, Message("assistant", shown), Message("user", ask)), repair=draft.repair + 1
@@ -140,7 +140,16 @@ def repair_draft(task: Task, draft: Draft, answer: str, problem: Unreadable) -> 
 
 
 def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
-    """Read an answer as the task's fields.
+    """Read an answer as the task's fields; see `parse_object`."""
+    fields = parse_object(text, answer_keys(task))
+    if isinstance(fields, Unreadable):
+        return fields
+    rationale = fields.pop("rationale") if task.reasons else None
+    return Parsed(fields, rationale)
+
+
+def parse_object(text: str, keys: Sequence[str]) -> dict[str, str] | Unreadable:
+    """Read an answer as a JSON object of texts.
 
     Prose, thoughts and code fences around the object are forgiven. Within it, nothing is: exactly the keys asked for,
     each a text (a lone number or boolean is taken as it is written), no duplicate keys, no NaN, no nesting.
@@ -148,13 +157,43 @@ def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
     if len(text) > MAX_ANSWER_CHARS:
         return Unreadable("unparsable_answer", f"it is {len(text)} characters long, more than {MAX_ANSWER_CHARS}")
     found: dict[str, Any] | None = None
-    keys = answer_keys(task)
     for candidate in _objects(text):
         found = candidate
         if set(candidate) == set(keys):
             break
     if found is None:
         return Unreadable("unparsable_answer", "it holds no valid JSON object")
+    return _texts(found, keys)
+
+
+def parse_objects(text: str, keys: Sequence[str]) -> list[dict[str, str]] | Unreadable:
+    """Read an answer that may hold several JSON objects of texts, in a list or one after another: those that fit.
+
+    What does not fit is passed over where others do; where none does, what is wrong with the first is returned.
+    """
+    if len(text) > MAX_ANSWER_CHARS:
+        return Unreadable("unparsable_answer", f"it is {len(text)} characters long, more than {MAX_ANSWER_CHARS}")
+    read: list[dict[str, str]] = []
+    problem = Unreadable("unparsable_answer", "it holds no valid JSON object")
+    for number, candidate in enumerate(_objects(text)):
+        for found in _listed(candidate):
+            texts = _texts(found, keys)
+            if isinstance(texts, Unreadable):
+                problem = problem if number else texts
+            elif texts not in read:  # a fenced block is read twice, alone and in the text around it
+                read.append(texts)
+    return read or problem
+
+
+def _listed(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the objects in an object's only list, else the object itself."""
+    values = list(candidate.values())
+    if len(values) == 1 and isinstance(values[0], list):
+        return [value for value in values[0] if isinstance(value, dict)]
+    return [candidate]
+
+
+def _texts(found: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str] | Unreadable:
     missing, extra = [k for k in keys if k not in found], [k for k in found if k not in keys]
     if missing or extra:
         lacks = f"it lacks {', '.join(map(repr, missing))}" if missing else ""
@@ -169,8 +208,7 @@ def parse_answer(task: Task, text: str) -> Parsed | Unreadable:
         if not isinstance(value, str):
             return Unreadable("wrong_fields", f"{key!r} is {_JSON_NAMES[type(value)]}, not a text")
         fields[key] = _well_formed(value).strip()
-    rationale = fields.pop("rationale") if task.reasons else None
-    return Parsed(fields, rationale)
+    return fields
 
 
 def _keys(count: int) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rebase_hf.errors import TeacherRefused
 
-Kind = Literal["endpoint", "few-shot", "local", "provider", "hf-endpoint"]
+Kind = Literal["endpoint", "few-shot", "local", "provider", "hf-endpoint", "none"]
 DialectName = Literal["tgi", "vllm", "llama.cpp", "transformers", "openai", "provider", "none"]
 
 NO_KEY = "none"
@@ -22,6 +22,7 @@ KINDS: Mapping[Kind, str] = {
     "hf-endpoint": "endpoint:NAMESPACE/NAME",
     "local": "local:FOLDER_OR_MODEL_ID",
     "few-shot": "few-shot",
+    "none": "none",
 }
 _SERVERS: tuple[Kind, ...] = ("endpoint", "provider", "hf-endpoint", "local")
 # The rest says something of every kind: a limit on what costs is kept by a teacher that costs nothing, too.
@@ -35,7 +36,7 @@ _BELONGS_TO: Mapping[str, tuple[Kind, ...]] = {
 }
 
 HF_HOSTS = (".endpoints.huggingface.cloud", "router.huggingface.co")
-FORMS = "a URL, a model id such as org/model, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, or few-shot"
+FORMS = "a URL, a model id such as org/model, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, few-shot, or none"
 _MODEL_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
 _HF_ENDPOINT = re.compile(r"endpoint:[a-z0-9][\w.-]*/[a-z0-9][\w.-]*\Z", re.ASCII | re.IGNORECASE)
 
@@ -48,7 +49,7 @@ class Teacher:
 
     Attributes:
         target: A URL, a model id served by an Inference Provider, `endpoint:<namespace/name>`,
-            `local:<model id or folder>`, or `few-shot`.
+            `local:<model id or folder>`, `few-shot`, or `none` for a method that asks nobody.
         model: Which of a server's models, None takes the one it serves; the base model of `few-shot`.
         api_key_env: NAME of the environment variable that holds the key. The key itself is never kept here.
         temperature: Wins over what the method asks for; so does `max_tokens` (of one answer).
@@ -152,8 +153,8 @@ class Teacher:
         raise TeacherRefused(f"Teacher `{self.target}` is not known; expected {FORMS}.{hint}")
 
     def _known_kind(self) -> Kind | None:
-        if self.target == "few-shot":
-            return "few-shot"
+        if self.target in ("few-shot", "none"):
+            return "few-shot" if self.target == "few-shot" else "none"
         if self.target.startswith(("http://", "https://")):
             return "endpoint"
         if self.target.startswith("local:"):

@@ -1,0 +1,163 @@
+"""What a method is: which questions to ask for a task, and how its answers become examples."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from rebase_hf.errors import TaskError
+from rebase_hf.index.row_index import RowIndex
+from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.questions import Dialogue, one_example
+from rebase_hf.rows import Completion, Draft, Dropped
+from rebase_hf.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All that a method works on.
+
+    Attributes:
+        index: None for a method that retrieves nothing.
+        guard: What the evaluation set says.
+        options: The method's options.
+        num_examples: How many examples are wanted.
+    """
+
+    task: Task
+    index: RowIndex | None
+    guard: EvaluationGuard
+    options: Any
+    num_examples: int
+    seed: int = 0
+
+    @property
+    def rows(self) -> RowIndex:
+        """The index.
+
+        Raises:
+            TaskError: There is none.
+        """
+        if self.index is None:
+            raise TaskError("This method retrieves rows; give an index: a folder, a Hub id, or a list of sources.")
+        return self.index
+
+
+def _one_example(ground: Ground, draft: Draft) -> Dialogue:
+    return one_example(ground.task, draft)
+
+
+Preparation = Generator[tuple[Draft, ...], tuple[Completion, ...], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to make examples.
+
+    Attributes:
+        paper: Where it is described.
+        options: A frozen dataclass; what it has no default for, nobody can leave out.
+        drafts: Yields, in the order in which examples are decided on, what to ask about, or why nothing is asked.
+            Takes what `prepare` gave; None where that is not known, for an estimate.
+        dialogue: What is asked about a draft, and what comes of it.
+        prepare: What is asked once, before all else.
+        check: Raises TaskError where a task or its options do not fit, before anything is paid.
+        needs_index: It retrieves.
+        needs_teacher: It asks.
+        labels_rows: A teacher that only labels retrieved rows will do.
+        gives_passages: Its examples hold the passages that were retrieved for them.
+        outputs_each: How many examples one draft is asked for.
+        questions_each: How many questions a draft takes, when the answers can be read.
+    """
+
+    name: str
+    options: type
+    drafts: Callable[[Ground, Any], Iterator[Draft | Dropped]]
+    paper: str | None = None
+    dialogue: Callable[[Ground, Draft], Dialogue] = _one_example
+    prepare: Callable[[Ground], Preparation] | None = None
+    check: Callable[[Task, Any], None] = field(default=lambda task, options: None)
+    needs_index: bool = True
+    needs_teacher: bool = True
+    labels_rows: bool = False
+    gives_passages: bool = False
+    gives_rationales: bool = False
+    outputs_each: Callable[[Any], int] = field(default=lambda options: 1)
+    questions_each: Callable[[Any], int] = field(default=lambda options: 1)
+
+    def read_options(self, given: Any) -> Any:
+        """Return the method's options.
+
+        Args:
+            given: None for its defaults, its options, or a mapping; values in it may be texts, as a command line
+                gives them.
+
+        Raises:
+            TaskError: They are another method's, or a name or value is wrong.
+        """
+        if given is None:
+            return self.options()
+        if isinstance(given, self.options):
+            return given
+        if not isinstance(given, Mapping):
+            raise TaskError(
+                f"Method `{self.name}` takes {self.options.__name__}, not {type(given).__name__}; leave `options` out "
+                "for its defaults."
+            )
+        hints = get_type_hints(self.options)
+        known = [f.name for f in fields(self.options)]
+        for name in given:
+            if name not in known:
+                raise TaskError(f"Method `{self.name}` has no option `{name}`; its options are {', '.join(known)}.")
+        return self.options(**{name: read_value(name, value, hints[name]) for name, value in given.items()})
+
+
+def read_value(name: str, value: Any, hint: Any) -> Any:
+    """Return an option's value; a text is read as what the option takes.
+
+    Raises:
+        TaskError: It can't be.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not isinstance(value, str) or str in kinds:
+        return tuple(value) if isinstance(value, list) else value
+    if value.lower() == "none" and NoneType in kinds:
+        return None
+    for kind in kinds:
+        read = _READERS.get(get_origin(kind) or kind)
+        if read is None:
+            return value  # a Literal: the options say themselves what they take
+        try:
+            return read(value, get_args(kind))
+        except ValueError:
+            continue
+    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise TaskError(f"Option `{name}` is `{value}`; expected {wanted}.")
+
+
+def _read_flag(text: str, _: Any) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _read_pair(text: str, kinds: Any) -> tuple[Any, ...]:
+    """Return texts such as `0.4,0.9` as a tuple of what it holds."""
+    parts = text.split(",")
+    if kinds and kinds[-1] is not Ellipsis and len(parts) != len(kinds):
+        raise ValueError(text)
+    return tuple(kinds[0](part) for part in parts)
+
+
+_READERS: dict[Any, Callable[[str, Any], Any]] = {
+    bool: _read_flag,
+    int: lambda text, _: int(text),
+    float: lambda text, _: float(text),
+    tuple: _read_pair,
+}
+
+
+def require_range(name: str, value: Any, low: float, high: float) -> None:
+    """Raise where an option's number is not within a range."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise TaskError(f"Option `{name}` is {value!r}; expected a number from {low:g} to {high:g}.")
