@@ -73,7 +73,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
         """Return the run that makes this dataset; everything wrong with the request is raised here."""
         missing = [name for name in ("task", "teacher") if getattr(self, name) is None]
         if self.index is None and method_named(self.method).needs_index:
-            missing.insert(len(missing[:1]), "index")
+            missing.insert("task" in missing, "index")
         if missing:
             raise ValueError(
                 f'load_dataset("rebase") needs {", ".join(missing)}: for example load_dataset("rebase", '

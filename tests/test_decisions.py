@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from rebase_hf.decisions import Decisions
@@ -5,7 +7,7 @@ from rebase_hf.errors import JournalError
 from rebase_hf.outcomes import Decision, RunState
 
 
-def example(seq, position, text="a"):
+def example(seq, position, text='"a"'):
     return Decision(seq, "example", None, position, text)
 
 
@@ -35,18 +37,18 @@ def test_the_same_decisions_again_change_nothing(reopened, caplog):
     again = reopened()
     again.append(FIRST[:2])
     again.append([*FIRST[2:], example(4, 3)])
-    assert again.examples(0) == [(0, "a"), (1, "a"), (2, "a"), (3, "a")]
+    assert again.examples(0) == [(0, '"a"'), (1, '"a"'), (2, '"a"'), (3, '"a"')]
     assert again.generation() == 0 and not caplog.records
 
 
 def test_decisions_that_differ_are_taken_anew_from_there_on_with_a_warning(reopened, caplog):
     reopened().append(FIRST)
     again = reopened()
-    again.append([example(0, 0), example(1, 1, "b")])
-    assert again.examples(0) == [(0, "a"), (1, "b")]
+    again.append([example(0, 0), example(1, 1, '"b"')])
+    assert again.examples(0) == [(0, '"a"'), (1, '"b"')]
     assert again.generation() == 1 and "decided anew" in caplog.text and "outcome 2 on" in caplog.text
-    again.append([example(2, 2, "b")])
-    assert again.examples(0)[-1] == (2, "b")
+    again.append([example(2, 2, '"b"')])
+    assert again.examples(0)[-1] == (2, '"b"')
 
 
 def test_where_no_example_is_among_them_readers_need_not_know(reopened):
@@ -82,7 +84,7 @@ def test_forgotten_decisions_keep_what_was_used(reopened):
 )
 def test_a_damaged_file_is_a_journal_error_that_names_it(tmp_path, read):
     made = Decisions.open("run", tmp_path)
-    made.append([Decision(seq, "example", None, seq, "x" * 3000) for seq in range(200)])
+    made.append([Decision(seq, "example", None, seq, json.dumps("x" * 3000)) for seq in range(200)])
     made.close()
     decisions = Decisions.open("run", tmp_path)
     path = tmp_path / "run.sqlite"

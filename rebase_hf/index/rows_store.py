@@ -8,7 +8,7 @@ each (`benchmarks/index_rows.py`).
 import json
 import mmap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,13 @@ class RowsStore:
         Raises:
             RowIndexError: What is stored is no row.
         """
+        return self._read_texts(key, self.raw(key))
+
+    def _read_texts(self, key: int, raw: bytes) -> list[str]:
         try:
             texts: list[str]
             # json.loads would look for other encodings and for blanks around first.
-            texts, end = _DECODER.raw_decode(content := str(self.raw(key), "utf-8"))
+            texts, end = _DECODER.raw_decode(content := raw.decode("utf-8"))
             if end != len(content):
                 raise ValueError(f"{len(content) - end} characters behind its end")
         except ValueError as error:
@@ -122,9 +125,11 @@ class RowsStore:
         starts, stops = self.cell_starts[keys], self.cell_starts[keys + 1]
         owners = np.repeat(starts - np.concatenate([[0], np.cumsum(stops - starts)[:-1]]), stops - starts)
         columns = self.cell_columns[owners + np.arange(len(owners))].tolist()
-        at = 0
-        for key, number, count in zip(keys.tolist(), numbers, (stops - starts).tolist(), strict=True):
-            texts = self.texts(key)
+        at, unpack = 0, self._decompressor().decompress
+        counts = (stops - starts).tolist()
+        places = self.offsets[keys].tolist(), self.offsets[keys + 1].tolist()
+        for key, start, stop, number, count in zip(keys.tolist(), *places, numbers, counts, strict=True):
+            texts = self._read_texts(key, self._unpack(key, self._blob[start:stop], unpack))
             if len(texts) != count:
                 raise RowIndexError(
                     f"Row {key} of {self._folder} has {len(texts)} texts for {count} cells. Build the index again."
@@ -139,11 +144,14 @@ class RowsStore:
             RowIndexError: What is stored is no row.
         """
         content = self._blob[self.offsets.item(key) : self.offsets.item(key + 1)]
+        return self._unpack(key, content, self._decompressor().decompress)
+
+    def _unpack(self, key: int, content: memoryview, unpack: Callable[..., bytes]) -> bytes:
         try:
             # The frame says its length, and zstd makes room for it: it must not be believed.
             if zstandard.get_frame_parameters(content, zstandard.FORMAT_ZSTD1_MAGICLESS).content_size > MAX_ROW_BYTES:
                 raise RowIndexError(f"Row {key} of {self._folder} claims over {MAX_ROW_BYTES} bytes; build it again.")
-            return self._decompressor().decompress(content, allow_extra_data=False)
+            return unpack(content, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise RowIndexError(f"Row {key} of {self._folder} is damaged: {error}. Build the index again.") from error
 

@@ -123,7 +123,7 @@ def read_value(name: str, value: Any, hint: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if value.lower() == "none" and NoneType in kinds:
         return None
-    for kind in kinds:
+    for kind in (kind for kind in kinds if kind is not NoneType):
         read = _READERS.get(get_origin(kind) or kind)
         if read is None:
             return value  # a Literal: the options say themselves what they take

@@ -3,10 +3,12 @@
 import difflib
 
 from rebase_hf.errors import TaskError
-from rebase_hf.methods import rebase
+from rebase_hf.methods import fewgen, rebase, retrieved, synthesizrr
 from rebase_hf.methods.method import Method
 
-METHODS: dict[str, Method] = {method.name: method for method in (rebase.METHOD,)}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (rebase.METHOD, synthesizrr.METHOD, fewgen.METHOD, retrieved.METHOD)
+}
 
 
 def method_named(name: str) -> Method:

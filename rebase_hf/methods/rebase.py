@@ -7,13 +7,16 @@
    source (its own artefacts: 11 sources fill MNLI's 3,000 rows, one corpus among them twice).
 4. Render each row into a prompt that asks for one example of the task: one draft a row.
 
+With `plan` (DataTune) the teacher is first asked, once for each dataset, how its rows become examples of the task, and
+may then say of a row that it is of no use.
+
 The teacher's answer is then parsed and checked (`quality/`). `ReBaseOptions.as_published()` gives the paper's code.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -22,13 +25,24 @@ from numpy.typing import NDArray
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
+from rebase_hf.methods.excluded import closest_cells, overlap, own_family
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
-from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard, same_family, task_names
-from rebase_hf.quality.duplicates import NEAR, NearDuplicates, normalise
+from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.quality.duplicates import NEAR, NearDuplicates
+from rebase_hf.questions import Answered, Dialogue, ask_until_read, one_example
 from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling
 from rebase_hf.task import Task
-from rebase_hf.teacher.prompts import ROW_CHARS, answer_schema, shown_cells, transform_messages
+from rebase_hf.teacher.prompts import (
+    ROW_CHARS,
+    Parsed,
+    answer_keys,
+    answer_schema,
+    parse_object,
+    shown_cells,
+    transform_messages,
+)
+from rebase_hf.teacher.writing_prompts import PLAN_ROWS, parse_plan, plan_messages, plan_schema, planned_schema
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +51,6 @@ PAPER = "https://arxiv.org/abs/2407.05463"
 # claude-3-haiku's settings in the official code (dataset_transformer.py:348-356).
 SAMPLING = Sampling(temperature=0.7, max_tokens=1000)
 CHUNK = 256
-# Evaluation texts compared with a chunk of rows at a time: a table of cells by texts must fit the memory.
-HELD_CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class ReBaseOptions:
         label_phrases: Labels without an example are searched for by their phrase.
         row_chars: Characters of a row that a prompt shows, before it is cut to its best columns.
         field_chars: Characters of each cell that a prompt shows; None cuts only what does not fit `row_chars`.
+        plan: Have the teacher say once for each dataset how its rows become examples, and of each row whether it is of
+            use at all (DataTune, arXiv 2404.14361).
         max_rows: Look at this many rows at most, those of the task's own family not counted; None is no limit (the
             paper takes the top 3,000).
     """
@@ -69,6 +83,7 @@ class ReBaseOptions:
     label_phrases: bool = True
     row_chars: int = ROW_CHARS
     field_chars: int | None = None
+    plan: bool = False
     max_rows: int | None = None
 
     @classmethod
@@ -94,8 +109,41 @@ def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
         if isinstance(row, Dropped):
             yield row
             continue
-        cells = shown_cells(row, row_chars=options.row_chars, field_chars=options.field_chars)
-        yield Draft(transform_messages(task, row, cells=cells), schema, row=row, sampling=SAMPLING)
+        yield Draft(transform_messages(task, row, cells=_shown(row, options)), schema, row=row, sampling=SAMPLING)
+
+
+def dialogue(ground: Ground, draft: Draft) -> Dialogue:
+    """Ask for one example; with a plan, for that first: it is the same for all rows of a dataset, and paid once."""
+    task, options, row = ground.task, ground.options, draft.row
+    if not options.plan or row is None:
+        return (yield from one_example(task, draft))
+    source = int(ground.rows.sources_of([row.key])[0])
+    some = ground.rows.rows(ground.rows.source_keys(source)[:PLAN_ROWS])
+    shown = [_shown(RetrievedRow(one, 0.0), options) for one in some]
+    asked = Draft(plan_messages(task, row.source, shown), plan_schema(), row=row, sampling=SAMPLING)
+    plan = yield from ask_until_read(asked, parse_plan, ("plan",))
+    if isinstance(plan, Dropped):
+        return (plan,)
+    messages = transform_messages(task, row, cells=_shown(row, options), plan=plan.value)
+    return (yield from _planned_example(task, replace(draft, messages=messages, schema=planned_schema(task))))
+
+
+def _planned_example(task: Task, draft: Draft) -> Dialogue:
+    """Ask for an example that may turn out not to be there: rows that can't serve the task are said to be so."""
+    keys = ("usable", *answer_keys(task))
+    found = yield from ask_until_read(draft, lambda text: parse_object(text, keys), keys)
+    if isinstance(found, Dropped):
+        return (found,)
+    fields = found.value
+    if fields.pop("usable").strip().lower() != "yes":
+        completion, detail = found.completion, "the teacher says that it can't serve the task"
+        return (Dropped("checks", "row_not_usable", detail, draft.row, completion.key, completion.text),)
+    rationale = fields.pop("rationale", None)
+    return (Answered(found.draft, found.completion, Parsed(fields, rationale)),)
+
+
+def _shown(row: RetrievedRow, options: ReBaseOptions) -> dict[str, str]:
+    return shown_cells(row, row_chars=options.row_chars, field_chars=options.field_chars)
 
 
 def taken_rows(
@@ -143,7 +191,7 @@ class _Choice:
         self._seen = None if near is None else NearDuplicates(near=near, seed=seed)
         self._cap = _source_cap(index, options, num_examples)
         self._taken: Counter[str] = Counter()
-        self._family = _family(task, index) if options.exclude_family else frozenset()
+        self._family = own_family(task, index) if options.exclude_family else frozenset()
 
     def lift_cap(self) -> None:
         """Let every source give what it has."""
@@ -161,7 +209,7 @@ class _Choice:
             return "own_family", f"`{dataset}` may be the task's own data, by its name"
         if self._cap and self._taken[dataset] >= self._cap:
             return "source_cap", f"`{dataset}` already gave its {self._cap} rows"
-        if self._held is not None and (shared := _overlap(row, self._held, similarity)) is not None:
+        if self._held is not None and (shared := overlap(row, self._held, similarity)) is not None:
             return "in_evaluation_set", shared
         if self._seen is not None and (found := self._seen.add(" ".join(row.source.cells.values()))) is not None:
             return "near_duplicate_row", f"repeats a row taken before (similarity {found[1]:.2f})"
@@ -194,7 +242,7 @@ def _retrieved(
     index: RowIndex, ranking: Ranking, ranks: list[int], columns: FieldColumns, held: NDArray[np.float32] | None
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     keys = ranking.keys[ranks]
-    closest = _closest(index, keys, held)
+    closest = closest_cells(index, keys, held)
     sources = index.sources_of(keys).tolist()
     for i, (rank, row) in enumerate(zip(ranks, index.rows(keys), strict=True)):
         source = sources[i]
@@ -214,30 +262,6 @@ def _best_columns(index: RowIndex, source: int, best: NDArray[np.int32]) -> dict
     return {"input": names[int(best[0])], "output": names[int(best[1])]}
 
 
-def _closest(index: RowIndex, keys: NDArray[np.int64], held: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return for each row the highest cosine of a cell with a guarded text; -1 where nothing is guarded."""
-    closest = np.full(len(keys), -1.0, dtype=np.float32)
-    if held is None:
-        return closest
-    for start in range(0, len(held), HELD_CHUNK):
-        scores = index.best_cells(held[start : start + HELD_CHUNK], keys)[0]
-        np.maximum(closest, scores.max(axis=1), out=closest)
-    return closest
-
-
-def _overlap(row: RetrievedRow, guard: EvaluationGuard, similarity: float) -> str | None:
-    for name, text in row.source.cells.items():
-        # A cell of one word ("yes") is the label or the type of many a row; the same word as an answer's whole input
-        # is the gate's to refuse.
-        if guard.equals(text) and " " in normalise(text):
-            return f"`{name}` is an evaluation text"
-        if (shared := guard.overlap(text)) is not None:
-            return f"`{name}` shares with an evaluation text: {shared}"
-    if similarity >= SIMILAR:
-        return f"a cell has the similarity {similarity:.3f} with an evaluation text"
-    return None
-
-
 def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> int:
     if options.max_per_source is not None:
         return options.max_per_source
@@ -245,17 +269,4 @@ def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> i
     return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, datasets)))
 
 
-def _family(task: Task, index: RowIndex) -> frozenset[int]:
-    names = task_names(task)
-    family = {i for i, s in enumerate(index.sources) if same_family(s.dataset, names, config=s.config)}
-    for dataset in sorted({index.sources[i].dataset for i in family}):
-        logger.warning(
-            "`%s` is not retrieved from: by its name it may be the data that task `%s` comes from. "
-            "exclude_family=False allows it.",
-            dataset,
-            task.name,
-        )
-    return frozenset(family)
-
-
-METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, labels_rows=True)
+METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, dialogue=dialogue, labels_rows=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rebase_hf.rows import Draft, Message, RetrievedRow
+from rebase_hf.rows import Draft, Message, RetrievedRow, SourceRow
 from rebase_hf.task import Task
 
 # ReBase's fallback threshold: above this many characters a row is cut to its two best columns (its code, :634-641).
@@ -114,16 +114,43 @@ def _cut(text: str, chars: int | None) -> str:
     return text if chars is None or len(text) <= chars else text[:chars] + "..."
 
 
-def transform_messages(task: Task, row: RetrievedRow, *, cells: Mapping[str, str]) -> tuple[Message, ...]:
-    """Return the chat that asks for one example of the task made from `cells` of a row."""
-    examples = [row_json({name: example[name] for name in answer_keys(task)}) for example in task.examples]
-    description = _json(_well_formed(_cut(row.source.description or row.source.dataset, DESCRIPTION_CHARS)))
-    prompt = (
-        _templates()
-        .get_template("transform.jinja")
-        .render(task=task, examples=examples, description=description, row=row_json(cells), keys=answer_keys(task))
+def transform_messages(
+    task: Task, row: RetrievedRow, *, cells: Mapping[str, str], plan: str | None = None
+) -> tuple[Message, ...]:
+    """Return the chat that asks for one example of the task made from `cells` of a row.
+
+    Args:
+        plan: How rows of its dataset become examples; then the answer says first whether the row is `usable`.
+    """
+    return render(
+        "transform.jinja",
+        task=task,
+        examples=example_lines(task),
+        description=described(row.source),
+        row=row_json(cells),
+        keys=answer_keys(task) if plan is None else ("usable", *answer_keys(task)),
+        plan=None if plan is None else plain_text(plan),
     )
-    return (Message("user", prompt),)
+
+
+def render(template: str, **values: Any) -> tuple[Message, ...]:
+    """Return a chat of one question. Values that are not ours must have lost their power already."""
+    return (Message("user", _templates().get_template(template).render(**values)),)
+
+
+def example_lines(task: Task) -> list[str]:
+    """Return the task's examples as JSON, as a prompt shows them."""
+    return [row_json({name: example[name] for name in answer_keys(task)}) for example in task.examples]
+
+
+def described(source: SourceRow) -> str:
+    """Return what a row's dataset is, as a JSON text."""
+    return _json(_well_formed(_cut(source.description or source.dataset, DESCRIPTION_CHARS)))
+
+
+def plain_text(text: str) -> str:
+    """Return a text that is not ours, such as an earlier answer, as it may stand in a prompt: without its power."""
+    return _powerless(_well_formed(text))
 
 
 def repair_draft(keys: Sequence[str], draft: Draft, answer: str, problem: Unreadable) -> Draft:

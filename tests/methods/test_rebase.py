@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value
 
+from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.method import Ground
 from rebase_hf.methods.rebase import SAMPLING, ReBaseOptions, drafts, taken_rows
+from rebase_hf.pipeline import Run
+from rebase_hf.plan import make_plan
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.rows import Draft, Dropped, RetrievedRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import answer_schema
+from tests.doubles.task_answers import shown_row
+from tests.doubles.tgi_server import TGIServer
 from tests.index.hashing_encoder import HashingEncoder
 from tests.methods.conftest import ChosenEncoder, made_word
 
@@ -84,7 +90,7 @@ def test_each_input_field_gets_the_column_that_comes_nearest_to_it(build):
 def test_a_draft_asks_about_one_row(build):
     index = build({"mails": [{"text": "I was charged twice", "team": "billing desk"}]})
     guard = EvaluationGuard(TASK, [])
-    (draft,) = drafts(TASK, index, guard, ReBaseOptions(), num_examples=10)
+    (draft,) = drafts(Ground(TASK, index, guard, ReBaseOptions(), 10))
     assert isinstance(draft, Draft)
     assert (draft.schema, draft.sampling, draft.sample) == (answer_schema(TASK), SAMPLING, 0)
     assert draft.row is not None
@@ -95,11 +101,11 @@ def test_drafts_show_a_row_within_the_budget_of_the_options(build):
     index = build({"mails": [{"text": "charged in May " * 70, "team": "billing", "rest": "else " * 200}]})
     guard = EvaluationGuard(TASK, [])
     short = ReBaseOptions(row_chars=300)
-    (draft,) = drafts(TASK, index, guard, short, num_examples=10)
+    (draft,) = drafts(Ground(TASK, index, guard, short, 10))
     shown = json.loads(draft.messages[0].content.split("<row>\n")[1].split("\n</row>")[0])
     assert set(shown) == {"text", "team"}
     assert len(shown["text"]) < 300
-    (draft,) = drafts(TASK, index, guard, PUBLISHED, num_examples=10)
+    (draft,) = drafts(Ground(TASK, index, guard, PUBLISHED, 10))
     shown = json.loads(draft.messages[0].content.split("<row>\n")[1].split("\n</row>")[0])
     assert [len(text) for text in shown.values()] == [253, 7, 253]
 
@@ -197,11 +203,11 @@ def test_the_tasks_own_family_is_not_retrieved(build, caplog):
     names = ["multi_nli", "snli", "scitail"]
     index = build({name: [{"text": t} for t in sentences(5, "charged", seed=i)] for i, name in enumerate(names)})
     task = Task.load(COMPLAINTS | {"name": "mnli"})
-    with caplog.at_level(logging.WARNING, logger="rebase_hf.methods.rebase"):
+    with caplog.at_level(logging.WARNING, logger="rebase_hf.methods.excluded"):
         taken, dropped = rows_of(index, task)
     assert {row.source.dataset for row in taken} == {"scitail"}
     assert reasons(dropped) == {"own_family": 10}
-    warned = [record.getMessage() for record in caplog.records if record.name == "rebase_hf.methods.rebase"]
+    warned = [record.getMessage() for record in caplog.records if record.name == "rebase_hf.methods.excluded"]
     assert [message.split("`")[1] for message in warned] == ["multi_nli", "snli"]
     assert len(rows_of(index, task, ReBaseOptions(exclude_family=False))[0]) == 15
 
@@ -309,3 +315,35 @@ def test_every_row_comes_once_however_far_the_search_must_go(build, tmp_path, ex
     taken, dropped = rows_of(index, options=unlimited, wanted=10)
     assert len(taken) == 2800
     assert dropped == []
+
+
+def planning(request, call):
+    """Answer as a teacher that plans first, and finds rows with `idle` of no use."""
+    prompt = request["messages"][0]["content"]
+    if request["response_format"]["value"]["required"] == ["plan"]:
+        return json.dumps({"plan": f"1. Take the text. 2. Judge it. ({prompt.count('charged')})"})
+    text = shown_row(request)["text"]
+    if "idle" in text:
+        return json.dumps({"usable": "no", "input": "", "output": ""})
+    return json.dumps({"usable": "yes", "input": f"{text} rewritten", "output": "billing"})
+
+
+def test_a_plan_is_asked_for_once_a_dataset_and_stands_in_every_prompt(home, build):
+    rows = {
+        "calls": [{"text": text} for text in (*sentences(5, "charged", seed=1), *sentences(2, "idle", seed=2))],
+        "mails": [{"text": text} for text in sentences(4, "charged", seed=3)],
+    }
+    index = build(
+        rows, about={"calls": "Calls of customers to the hotline of a shop.", "mails": "Mails of customers to a shop."}
+    )
+    with TGIServer(answer=planning) as server:
+        plan = make_plan(COMPLAINTS, index, server.url, num_examples=20, options={"plan": True})
+        run = Run(plan)
+        examples = list(run.examples())
+        plans = [r for r in server.chat_requests if r["response_format"]["value"]["required"] == ["plan"]]
+        others = [r for r in server.chat_requests if r not in plans]
+    assert len(plans) == 2 and {("hotline" in p["messages"][0]["content"]) for p in plans} == {True, False}
+    assert len(others) == 11 and all("1. Take the text." in r["messages"][0]["content"] for r in others)
+    assert len(examples) == 9 and run.tally().dropped == {"row_not_usable": 2}
+    again = make_plan(COMPLAINTS, index, server.url, num_examples=21, options={"plan": True})
+    assert estimate_run(again).requests == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rebase_hf.rows import Draft
 from rebase_hf.teacher.asking import Unanswered
 from rebase_hf.teacher.faults import parse_retry_after
-from rebase_hf.teacher.prompts import MAX_ANSWER_CHARS, Parsed, Unreadable, parse_answer, repair_draft
+from rebase_hf.teacher.prompts import MAX_ANSWER_CHARS, Parsed, Unreadable, answer_keys, parse_answer, repair_draft
 from rebase_hf.teacher.transport import MalformedAnswer, read_answer
 from tests.doubles.tgi_server import Fault, TGIServer
 from tests.teacher.asks import ask, draft
@@ -159,7 +159,8 @@ def test_any_text_is_read_or_refused(text):
         "".join(found.fields.values()).encode()
     else:
         assert found.reason in ("unparsable_answer", "wrong_fields")
-    repair_draft(TRIAGE, Draft((), None), text, found if isinstance(found, Unreadable) else Unreadable("x", "y"))
+    problem = found if isinstance(found, Unreadable) else Unreadable("x", "y")
+    repair_draft(answer_keys(TRIAGE), Draft((), None), text, problem)
 
 
 @settings(deadline=None)

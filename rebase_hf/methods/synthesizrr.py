@@ -1,0 +1,223 @@
+"""SynthesizRR (arXiv 2405.10040): a text for a label, rewritten from a document that was retrieved for a seed.
+
+1. Seeds: labelled texts, as many of each label (50; 100 where there are two labels: common.py:547-558), none twice:
+   the task's `train` rows, else its examples, or texts that the teacher writes first.
+2. Content sourcing: the seed's text is the query; the documents at ranks 1 to 50 are used (driver.py:104), found by
+   meaning, by words, or drawn at random.
+3. Context conditioning: documents of fewer than 20 tokens are left out, longer ones than 400 cut at a sentence's end
+   (common.py:1450-1458).
+4. Only documents whose similarity to the seed is 0.4 to 0.9 are used (driver.py:109): above it is the same text,
+   below another subject. Here it is the cosine of the seed with the row's best cell, whichever way the row was found;
+   the official code takes BM25's own score for one and drops nearly every document. Rows drawn at random have no
+   such range: being about something else is their point.
+5. In-context examples: `retrieved` (RetrICL) shows 3 pairs of a document and the seed it was found for, of seeds with
+   the same label, from ranks 1 and 2 at a similarity of 0.5 to 0.9; these ranks are then not written from. `seed`
+   (Non-RetrICL) shows 32 seeds alone. `none` is zero-shot. Shots are drawn anew for every prompt, at random.
+6. Task inversion: document and label phrase go into one prompt, which asks for a text of that label (`write.jinja`).
+7. Sampling: top-p 0.9, temperature 0.95 (common.py:78-79). An answer may hold several examples; each is one output.
+8. Labels come in the target distribution, balanced unless another is asked for. The official code takes the train
+   set's, a statistic that a user may not have; the evaluation set's is never looked at.
+
+Refusals, copies and duplicates are the checks' (`quality/`), the cartography filter a whole-set check.
+"""
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rebase_hf.errors import TaskError, TeacherError
+from rebase_hf.methods.excluded import own_family
+from rebase_hf.methods.method import Ground, Method, Preparation, require_range
+from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
+from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
+from rebase_hf.methods.writing import SAMPLING, typical_words, written
+from rebase_hf.questions import Answered, Dialogue
+from rebase_hf.rows import Draft, Dropped, Role, SourceRow
+from rebase_hf.task import Task
+from rebase_hf.teacher.writing_prompts import Shot, write_messages, write_schema
+
+logger = logging.getLogger(__name__)
+
+NAME = "synthesizrr"
+PAPER = "https://arxiv.org/abs/2405.10040"
+RETRIEVED_SHOTS = 3
+SEED_SHOTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizRROptions:
+    """How documents are found and used; the defaults are the paper's.
+
+    Attributes:
+        seeds: `train`, `examples`, `generated` (the teacher writes `seeds_per_label` first), or `auto`: the task's
+            train rows, else its examples.
+        seeds_per_label: None is 100 for two labels, else 50.
+        retriever: `dense`, `lexical`, `both` or `random`.
+        ranks: First and last rank that is used.
+        similarity: Lowest and highest cosine of seed and document to write from.
+        shot_similarity: The same for documents in the in-context examples.
+        shot_kind: `retrieved` (a document and its seed), `seed` (the seed alone), `none`.
+        shots: How many; None is 3 of `retrieved`, 32 of `seed`.
+        context_tokens: Fewest and most tokens of a document.
+        outputs: Examples that one answer is to hold.
+        labels: `label=share` texts; labels that are not named share the rest alike.
+        exclude_family: Leave out sources whose name says that the task's own data comes from them.
+    """
+
+    seeds: Literal["auto", "train", "examples", "generated"] = "auto"
+    seeds_per_label: int | None = None
+    retriever: Literal["dense", "lexical", "both", "random"] = "dense"
+    ranks: tuple[int, int] = (1, 50)
+    similarity: tuple[float, float] = (0.4, 0.9)
+    shot_similarity: tuple[float, float] = (0.5, 0.9)
+    shot_kind: Literal["retrieved", "seed", "none"] = "retrieved"
+    shots: int | None = None
+    context_tokens: tuple[int, int] = (20, 400)
+    outputs: int = 1
+    labels: tuple[str, ...] | None = None
+    exclude_family: bool = True
+
+
+def check(task: Task, options: SynthesizRROptions) -> None:
+    """Raise TaskError where the method or its options do not fit the task."""
+    if not task.labels:
+        raise TaskError(
+            f"Method `{NAME}` writes texts for labels, and task `{task.name}` has none. Use `rebase` or `fewgen`."
+        )
+    choices = {
+        "seeds": ("auto", "train", "examples", "generated"),
+        "retriever": ("dense", "lexical", "both", "random"),
+        "shot_kind": ("retrieved", "seed", "none"),
+    }
+    for name, known in choices.items():
+        if getattr(options, name) not in known:
+            raise TaskError(f"Option `{name}` is `{getattr(options, name)}`; expected {', '.join(known)}.")
+    for name, low, high in (
+        ("ranks", 1, 10_000),
+        ("similarity", -1, 1),
+        ("shot_similarity", -1, 1),
+        ("context_tokens", 1, 100_000),
+    ):
+        bounds = getattr(options, name)
+        if len(bounds) != 2 or bounds[0] > bounds[1]:
+            raise TaskError(f"Option `{name}` is {bounds}; expected a lowest and a highest number, as in 0.4,0.9.")
+        for bound in bounds:
+            require_range(name, bound, low, high)
+    require_range("outputs", options.outputs, 1, 20)
+    for name, high in (("seeds_per_label", 10_000), ("shots", 50)):
+        if getattr(options, name) is not None:
+            require_range(name, getattr(options, name), 1, high)
+    target_shares(task, options.labels)
+    if options.seeds == "train":
+        own_seeds(task, "train")
+
+
+def seeds_per_label(task: Task, options: SynthesizRROptions) -> int:
+    """Return how many seeds of each label are drawn at most."""
+    return options.seeds_per_label or (100 if len(task.labels) == 2 else 50)
+
+
+def prepare(ground: Ground) -> Preparation:
+    """Have the teacher write seeds, where that is asked for: as `fewgen` would, with the task's examples as shots."""
+    task, options = ground.task, ground.options
+    if options.seeds != "generated":
+        return None
+    made: list[Seed] = []
+    examples = by_label(task, own_seeds(task, "examples"), 32, ground.seed)
+    for label in task.labels:
+        shots = [Shot(one.fields) for one in examples.get(label, [])]
+        words = typical_words(task, [one.fields for held in examples.values() for one in held])
+        messages = write_messages(task, label=label, shots=shots, words=words)
+        for sample in range(seeds_per_label(task, options)):
+            given = {task.output: label}
+            draft = Draft(messages, write_schema(task, label), sample=sample, sampling=SAMPLING, fields=given)
+            found = yield from written(task, draft, 1)
+            texts = [one.parsed.fields for one in found if isinstance(one, Answered)]
+            made += [Seed({name: fields[name] for name in task.fields}, None) for fields in texts]
+    if not made:
+        raise TeacherError(
+            f"The teacher wrote no usable seed for task `{task.name}`. Use the task's examples (seeds=examples), or "
+            "another teacher."
+        )
+    return made
+
+
+def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | Dropped]:
+    """Yield what to write: in the target distribution of labels, the first rank of every seed before the second."""
+    task, options = ground.task, ground.options
+    which = "auto" if options.seeds == "generated" else options.seeds
+    seeds = by_label(task, prepared or own_seeds(task, which), seeds_per_label(task, options), ground.seed)
+    if without := [label for label in task.labels if label not in seeds]:
+        logger.warning(
+            "No seed has the label %s: nothing is written for it. Add an example or a train row with it.",
+            ", ".join(f"`{label}`" for label in without),
+        )
+    shares = target_shares(task, options.labels)
+    family = own_family(task, ground.rows) if options.exclude_family else frozenset[int]()
+    documents = {label: SeedDocuments(ground, held, family) for label, held in seeds.items() if shares[label] > 0}
+    words = typical_words(task, [one.fields for held in seeds.values() for one in held])
+    waiting = {label: found.candidates() for label, found in documents.items()}
+    for label in in_shares(shares, {label: len(found) for label, found in documents.items()}):
+        for found in waiting[label]:
+            if isinstance(found, Dropped):
+                yield found
+                continue
+            yield _draft(ground, label, found, documents[label], words)
+            break
+
+
+def _draft(ground: Ground, label: str, found: Sourced, documents: SeedDocuments, words: int | None) -> Draft:
+    task, options = ground.task, ground.options
+    shots, sources = _shots(ground, found, documents)
+    messages = write_messages(
+        task, label=label, document=found.document, shots=shots, count=options.outputs, words=words
+    )
+    own: tuple[tuple[Role, SourceRow], ...] = () if found.seed.source is None else (("seed", found.seed.source),)
+    return Draft(
+        messages,
+        write_schema(task, label, options.outputs),
+        row=found.row,
+        shots=own + sources,
+        sampling=SAMPLING,
+        fields={task.output: label},
+    )
+
+
+def _shots(
+    ground: Ground, found: Sourced, documents: SeedDocuments
+) -> tuple[list[Shot], tuple[tuple[Role, SourceRow], ...]]:
+    """Return the in-context examples of one prompt, all of the same label, and the rows that stand in them."""
+    options = ground.options
+    chance = random.Random(  # noqa: S311 - not for secrets
+        f"shots {ground.seed} {found.row.key} {ground.task.input_text(found.seed.fields)}"
+    )
+    if options.shot_kind == "retrieved":
+        pairs = chance.sample(documents.pairs, min(options.shots or RETRIEVED_SHOTS, len(documents.pairs)))
+        shots = [Shot(pair.seed.fields, pair.document) for pair in pairs]
+        rows = [source for pair in pairs for source in (pair.row.source, pair.seed.source)]
+    elif options.shot_kind == "seed":
+        seeds = chance.sample(documents.seeds, min(options.shots or SEED_SHOTS, len(documents.seeds)))
+        shots = [Shot(seed.fields) for seed in seeds]
+        rows = [seed.source for seed in seeds]
+    else:
+        return [], ()
+    return shots, tuple(("shot", row) for row in rows if row is not None)
+
+
+def dialogue(ground: Ground, draft: Draft) -> Dialogue:
+    """Ask for the examples of one draft."""
+    return written(ground.task, draft, ground.options.outputs)
+
+
+METHOD = Method(
+    NAME,
+    SynthesizRROptions,
+    drafts,
+    PAPER,
+    dialogue=dialogue,
+    prepare=prepare,
+    check=check,
+    outputs_each=lambda options: int(options.outputs),
+)

@@ -1,0 +1,44 @@
+"""What methods share that have texts written: the sampling, the length to ask for, and how answers are read."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from rebase_hf.questions import Answered, Dialogue, ask_until_read
+from rebase_hf.rows import Draft, Dropped, Sampling
+from rebase_hf.task import Task
+from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_object, parse_objects
+from rebase_hf.teacher.writing_prompts import written_keys
+
+# SynthesizRR's code, for its own texts and for the baseline alike (common.py:78-79).
+SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=1000)
+
+
+def typical_words(task: Task, examples: Sequence[Mapping[str, str]]) -> int | None:
+    """Return about how many words an example's inputs have in all, to a round number; None for less than five.
+
+    The paper says how long a text is to be for each of its tasks by hand; here the task's own examples say it.
+    """
+    counts = [sum(len(example[name].split()) for name in task.inputs) for example in examples]
+    middle = median(counts) if counts else 0
+    return None if middle < 5 else int(5 * round(middle / 5))
+
+
+def written(task: Task, draft: Draft, count: int) -> Dialogue:
+    """Ask for `count` examples in one answer, and return each as an output of its own, its given fields added."""
+    label = draft.fields.get(task.output)
+    keys = written_keys(task, label)
+
+    def read(text: str) -> list[dict[str, str]] | Unreadable:
+        if count > 1:
+            return parse_objects(text, keys)
+        found = parse_object(text, keys)
+        return found if isinstance(found, Unreadable) else [found]
+
+    found = yield from ask_until_read(draft, read, keys if count == 1 else ("examples",))
+    if isinstance(found, Dropped):
+        return (found,)
+    outputs = []
+    for texts in found.value[:count]:
+        rationale = texts.pop("rationale", None)
+        outputs.append(Answered(found.draft, found.completion, Parsed({**texts, **draft.fields}, rationale)))
+    return tuple(outputs)

@@ -1,0 +1,87 @@
+"""Rows as they are: nobody is asked."""
+
+import pytest
+
+from rebase_hf.errors import NoExamplesError, TaskError
+from rebase_hf.pipeline import Run
+from rebase_hf.plan import make_plan
+
+TRIAGE = {
+    "name": "desk",
+    "instruction": "Which desk should answer this message?",
+    "inputs": ["message"],
+    "output": "desk",
+    "labels": {"money": "a payment", "parcels": "where a parcel is"},
+    "examples": [
+        {"message": "I was charged twice for one order", "desk": "money"},
+        {"message": "my parcel never came to the door", "desk": "parcels"},
+    ],
+}
+SPANS = {
+    "name": "names",
+    "instruction": "Who is it about?",
+    "inputs": ["text"],
+    "output": "who",
+    "extractive": True,
+    "examples": [{"text": "Then Anna Berg sold the house", "who": "Anna Berg"}],
+}
+
+
+def run_of(task, index, number=10, teacher="none"):
+    return Run(make_plan(task, index, teacher, method="retrieved", num_examples=number))
+
+
+def test_rows_that_say_a_label_are_examples_and_others_are_counted(home, build):
+    rows = [
+        {"message": "I was charged three times for the same order", "desk": "MONEY"},
+        {"message": "the parcel with my shoes never came", "desk": "parcels."},
+        {"message": "where do I find the opening hours", "desk": "reception"},
+    ]
+    run = run_of(TRIAGE, build({"mail": rows}))
+    examples = [example.fields for example in run.examples()]
+    assert {fields["message"]: fields["desk"] for fields in examples} == {
+        rows[0]["message"]: "money",
+        rows[1]["message"]: "parcels",
+    }
+    tally = run.tally()
+    assert tally.dropped_before == {"no_output_cell": 1} and tally.asked == 2 and tally.quarantined == {}
+    assert run.usage()["requests"] == 0
+
+
+def test_their_provenance_says_that_no_teacher_was_asked(home, build):
+    run = run_of(TRIAGE, build({"mail": [{"message": "I was charged for an order twice", "desk": "money"}]}))
+    (example,) = run.examples()
+    assert example.provenance["teacher"] == "none" and example.provenance["method"] == "retrieved"
+    assert example.provenance["dataset"] == "mail" and len(example.provenance["prompt_id"]) == 64
+    assert [record.to_record() for record in run_of(TRIAGE, run.plan.index).examples()] == [example.to_record()]
+
+
+def test_an_extractive_answer_must_stand_in_the_text(home, build):
+    rows = [
+        {"text": "Then Carl Lund bought the house", "who": "Carl Lund"},
+        {"text": "And then it was sold again", "who": "Nobody at all"},
+    ]
+    run = run_of(SPANS, build({"deeds": rows}))
+    assert [example.fields["who"] for example in run.examples()] == ["Carl Lund"]
+
+
+def test_two_inputs_need_two_columns(home, build):
+    task = TRIAGE | {
+        "inputs": ["message", "subject"],
+        "examples": [
+            {"message": "I was charged twice", "subject": "charge", "desk": "money"},
+            {"message": "my parcel never came", "subject": "parcel", "desk": "parcels"},
+        ],
+    }
+    run = run_of(task, build({"mail": [{"message": "charged again for nothing"}]}))
+    with pytest.raises(NoExamplesError, match="no_input_columns|no_output_cell"):
+        list(run.examples())
+
+
+def test_a_teacher_that_would_not_be_asked_is_refused(home, build):
+    index = build({"mail": [{"message": "I was charged twice", "desk": "money"}]})
+    with pytest.raises(TaskError, match="asks no teacher, so `few-shot` would not be asked"):
+        run_of(TRIAGE, index, teacher="few-shot")
+    reasoning = TRIAGE | {"examples": [e | {"rationale": "because"} for e in TRIAGE["examples"]]}
+    with pytest.raises(TaskError, match="have rationales"):
+        run_of(reasoning, index)
