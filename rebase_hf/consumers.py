@@ -178,7 +178,10 @@ def work_of(plan: Plan) -> Work:
     def gate() -> Gate:
         name = plan.identity.model + (f"@{plan.identity.revision[:12]}" if plan.identity.revision else "")
         numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
-        return Gate(plan.task, plan.guard, plan.checks, method=plan.method, teacher=name, **numbers)
+        shares = how.label_shares(plan.task, plan.options)
+        return Gate(
+            plan.task, plan.guard, plan.checks, method=plan.method, teacher=name, label_shares=shares, **numbers
+        )
 
     async def open_asker(journal: Journal, spent: Mapping[str, Any]) -> Asker:
         return await open_teacher(
@@ -198,6 +201,7 @@ def work_of(plan: Plan) -> Work:
         dialogue=lambda draft: how.dialogue(ground(), draft),
         prepare=None if prepare is None else lambda: prepare(ground()),
         outputs_each=how.outputs_each(plan.options),
+        output=plan.task.output,
         gate=gate,
         open_asker=open_asker,
         num_examples=plan.num_examples,

@@ -191,18 +191,25 @@ def _stream_need(position: int, start: int, stop: int) -> int:
 def outcome_statement(plan: Plan, tally: Tally, state: RunState) -> str:
     """Return one sentence on a run's outcome, for logs, reports and cards."""
     got = f"{tally.examples} of {plan.num_examples} examples"
+    about = f"{tally.retrieved} {plan.how.asks_about}"
     if tally.examples >= plan.num_examples:
-        return f"{got}, from {tally.asked} answers about {tally.retrieved} retrieved rows."
+        return f"{got}, from {tally.asked} {'answers about' if plan.how.needs_teacher else 'of'} {about}."
     reasons = {**tally.dropped_before, **tally.dropped, **tally.quarantined}
     lost = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda x: (-x[1], x[0])))
     if state.stopped == "budget_reached":
         return f"{got}: the budget is reached. Raise the limit and run the same command again to go on from here."
     if state.stopped == "candidates_ran_out":
-        return (
-            f"{got}: all {tally.retrieved} retrieved rows are used up ({lost or 'none lost'}). "
-            "Add sources to the index, raise max_per_source, or ask for fewer."
-        )
+        return f"{got}: all {about} are used up ({lost or 'none lost'}). {_advice(plan)}"
     return f"{got} so far; run the same command again to go on from here."
+
+
+def _advice(plan: Plan) -> str:
+    """Return what gives more examples."""
+    if plan.how.asks_about == "texts to write":
+        return "Raise the option patience, give the task more examples or attributes, or ask for fewer."
+    if plan.how.asks_about == "questions":
+        return "Give the task more `train` rows, raise the option rationales, or ask for fewer."
+    return "Add sources to the index, raise max_per_source, or ask for fewer."
 
 
 def held_out(position: int, num_validation: int, total: int) -> bool:

@@ -121,6 +121,8 @@ class Rehearsal:
 
     def _visit(self, draft: Draft) -> None:
         """Follow a row's questions as far as the journal answers them."""
+        if self._gate.label_full(draft.fields.get(self._plan.task.output)) is not None:
+            return
         dialogue = self._work.dialogue(draft)
         answers: dict[str, Completion] = {}
         first: Mapping[str, Any] | None = None

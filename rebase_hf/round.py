@@ -41,6 +41,7 @@ class Work:
         dialogue: What is asked about a draft.
         prepare: What is asked once, before all drafts; None where nothing is.
         outputs_each: How many examples one draft is asked for.
+        output: The task's output field.
         open_asker: Opens the teacher, given what this session has spent already.
         session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
         turn: Taken before anything is asked; other runs may ask the same.
@@ -50,6 +51,7 @@ class Work:
     dialogue: Callable[[Draft], Dialogue]
     prepare: Callable[[], Preparation] | None
     outputs_each: int
+    output: str
     gate: Callable[[], Gate]
     open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]
     num_examples: int
@@ -67,7 +69,7 @@ class Round:
         self._drafts: Iterator[Draft | Dropped] | None = None if work.prepare else work.drafts(None)
         self._preparing: asyncio.Task[Any] | None = None
         self._gate = work.gate()
-        self._window: deque[asyncio.Task[tuple[Outcome, ...]] | Dropped] = deque()
+        self._window: deque[tuple[Draft, asyncio.Task[tuple[Outcome, ...]]] | Dropped] = deque()
         self._running: set[asyncio.Task[Any]] = set()
         self._batch: list[Decision] = []
         self._seq = 0
@@ -89,8 +91,10 @@ class Round:
                 self._exhausted = True
             elif isinstance(item, Dropped):
                 self._window.append(item)
+            elif (full := self._full(item)) is not None:
+                self._window.append(full)
             else:
-                self._window.append(self._start(self._answer(item)))
+                self._window.append((item, self._start(self._answer(item))))
                 self._undecided += 1
             admitted += 1
         return admitted > 0
@@ -166,24 +170,34 @@ class Round:
             if self.accepted >= self._work.num_examples:
                 return RunState(complete=True)
             head = self._window[0]
-            if isinstance(head, asyncio.Task):
-                if not head.done():
+            outcomes: tuple[Outcome, ...] = (head,) if isinstance(head, Dropped) else ()
+            if not isinstance(head, Dropped):
+                draft, asked = head
+                if not asked.done():
                     return None
+                full = self._full(draft)
                 try:
-                    outcomes = head.result()
+                    outcomes = asked.result() if full is None else (full,)
                 except BudgetReached as error:
                     logger.warning("%s", error)
                     return RunState(stopped="budget_reached")
-            else:
-                outcomes = (head,)
             self._window.popleft()
-            self._undecided -= isinstance(head, asyncio.Task)
+            self._undecided -= not isinstance(head, Dropped)
             self._settle(outcomes)
         if self.accepted >= self._work.num_examples:
             return RunState(complete=True)
         if self._exhausted and not self._window:
             return RunState(complete=True, stopped="candidates_ran_out")
         return None
+
+    def _full(self, draft: Draft) -> Dropped | None:
+        """Return that a draft is of no use, for the label that it asks for has all its examples.
+
+        Said alike of what was not asked for it and of what was in flight already: how much that is depends on the
+        concurrency, and what is decided must not.
+        """
+        full = self._gate.label_full(draft.fields.get(self._work.output))
+        return None if full is None else Dropped("retrieval", *full, row=draft.row)
 
     def _unprepared(self, preparing: "asyncio.Task[Any]") -> RunState | None:
         """Return how a run stands for which what is asked before all else has failed; None where it has not."""
@@ -250,15 +264,15 @@ class Round:
                 )
         for task in self._running:
             task.cancel()
-        for entry in self._window:
-            if isinstance(entry, asyncio.Task) and entry.done() and not entry.cancelled():
+        for entry in self._asked():
+            if entry.done() and not entry.cancelled():
                 entry.exception()  # looked at, so that asyncio does not report it as lost
 
     def finish(self, state: RunState) -> None:
         """Write how the run stands; answers beyond the examples asked for are dropped as surplus."""
         if state.complete:
-            for entry in self._window:
-                if isinstance(entry, asyncio.Task) and entry.done() and not entry.cancelled():
+            for entry in self._asked():
+                if entry.done() and not entry.cancelled():
                     self._left_over(entry)
         self.flush()
         self._decisions.set_state(state, self._used())
@@ -266,6 +280,9 @@ class Round:
     def _used(self) -> dict[str, Any]:
         seconds = {"retrieve": self._retrieving, "transform": time.monotonic() - self._began - self._retrieving}
         return _sum(self._before, self._asker.usage, seconds, self._work.session)
+
+    def _asked(self) -> "Iterator[asyncio.Task[tuple[Outcome, ...]]]":
+        return (entry[1] for entry in self._window if not isinstance(entry, Dropped))
 
     def _left_over(self, task: "asyncio.Task[tuple[Outcome, ...]]") -> None:
         if task.exception() is None:

@@ -98,7 +98,8 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
     for position, record in _decided(run):
         example = json.loads(record)
         splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
-        sources[example["provenance"]["dataset"]] += 1
+        if example["provenance"]["dataset"] is not None:
+            sources[example["provenance"]["dataset"]] += 1
         if plan.task.labels:
             labels[example["fields"][plan.task.output]] += 1
         if example["provenance"]["score"] is not None:
@@ -109,6 +110,7 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "seed": plan.seed,
         "task": _public_task(plan.task),
         "method": plan.method,
+        "asks_about": plan.how.asks_about,
         "method_options": asdict(plan.options) | asdict(plan.checks),
         "index": _index_report(plan),
         "teacher": {"target": plan.teacher.target, **asdict(plan.identity), "license": None},

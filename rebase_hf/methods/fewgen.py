@@ -48,6 +48,7 @@ class FewGenOptions:
         dimensions: How many dimensions the teacher is to propose, with `values` values each.
         outputs: Examples that one answer is to hold.
         labels: `label=share` texts; labels that are not named share the rest alike.
+        exact_labels: Give fewer examples rather than more of one label for want of another.
         patience: Ask for at most so many times the examples wanted, in all.
     """
 
@@ -57,6 +58,7 @@ class FewGenOptions:
     values: int = 10
     outputs: int = 1
     labels: tuple[str, ...] | None = None
+    exact_labels: bool = True
     patience: int = 5
 
 
@@ -135,6 +137,11 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     return written(ground.task, draft, ground.options.outputs)
 
 
+def label_shares(task: Task, options: FewGenOptions) -> dict[str, float] | None:
+    """Return the share of each label; None where more of one label may stand for too few of another."""
+    return target_shares(task, options.labels) if task.labels and options.exact_labels else None
+
+
 METHOD = Method(
     NAME,
     FewGenOptions,
@@ -142,6 +149,8 @@ METHOD = Method(
     dialogue=dialogue,
     prepare=prepare,
     check=check,
+    asks_about="texts to write",
     needs_index=False,
+    label_shares=label_shares,
     outputs_each=lambda options: int(options.outputs),
 )

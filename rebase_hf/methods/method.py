@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.row_index import RowIndex
@@ -62,10 +62,12 @@ class Method:
         dialogue: What is asked about a draft, and what comes of it.
         prepare: What is asked once, before all else.
         check: Raises TaskError where a task or its options do not fit, before anything is paid.
+        asks_about: What drafts are about, as a person counts them.
         needs_index: It retrieves.
         needs_teacher: It asks.
         labels_rows: A teacher that only labels retrieved rows will do.
         gives_passages: Its examples hold the passages that were retrieved for them.
+        label_shares: What share of the examples each label is to have, exactly; None where labels come as they come.
         outputs_each: How many examples one draft is asked for.
         questions_each: How many questions a draft takes, when the answers can be read.
     """
@@ -77,11 +79,13 @@ class Method:
     dialogue: Callable[[Ground, Draft], Dialogue] = _one_example
     prepare: Callable[[Ground], Preparation] | None = None
     check: Callable[[Task, Any], None] = field(default=lambda task, options: None)
+    asks_about: Literal["retrieved rows", "questions", "texts to write"] = "retrieved rows"
     needs_index: bool = True
     needs_teacher: bool = True
     labels_rows: bool = False
     gives_passages: bool = False
     gives_rationales: bool = False
+    label_shares: Callable[[Task, Any], Mapping[str, float] | None] = field(default=lambda task, options: None)
     outputs_each: Callable[[Any], int] = field(default=lambda options: 1)
     questions_each: Callable[[Any], int] = field(default=lambda options: 1)
 

@@ -63,6 +63,7 @@ class SynthesizRROptions:
         context_tokens: Fewest and most tokens of a document.
         outputs: Examples that one answer is to hold.
         labels: `label=share` texts; labels that are not named share the rest alike.
+        exact_labels: Give fewer examples rather than more of one label for want of another.
         exclude_family: Leave out sources whose name says that the task's own data comes from them.
     """
 
@@ -77,6 +78,7 @@ class SynthesizRROptions:
     context_tokens: tuple[int, int] = (20, 400)
     outputs: int = 1
     labels: tuple[str, ...] | None = None
+    exact_labels: bool = True
     exclude_family: bool = True
 
 
@@ -211,6 +213,11 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     return written(ground.task, draft, ground.options.outputs)
 
 
+def label_shares(task: Task, options: SynthesizRROptions) -> dict[str, float] | None:
+    """Return the share of each label; None where more of one label may stand for too few of another."""
+    return target_shares(task, options.labels) if task.labels and options.exact_labels else None
+
+
 METHOD = Method(
     NAME,
     SynthesizRROptions,
@@ -219,5 +226,6 @@ METHOD = Method(
     dialogue=dialogue,
     prepare=prepare,
     check=check,
+    label_shares=label_shares,
     outputs_each=lambda options: int(options.outputs),
 )

@@ -23,10 +23,10 @@ def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     before, dropped = report.get("dropped_before") or {}, report.get("dropped") or {}
     quarantined = int(report.get("quarantined") or 0)
     if report.get("retrieved"):
-        total = _sum(
-            report["retrieved"], "retrieved", {"asked about": report["asked"], "left out": sum(before.values())}
-        )
-        stages.append({"name": "retrieved", "count": report["retrieved"], "left": _by_count(before), "sum": total})
+        name = str(report.get("asks_about") or "retrieved rows").removesuffix(" rows")
+        parts = {"asked about": report["asked"], "left out": sum(before.values())}
+        total = _sum(report["retrieved"], name, parts)
+        stages.append({"name": name, "count": report["retrieved"], "left": _by_count(before), "sum": total})
     if report.get("asked") is not None:
         stages.append({"name": "asked about", "count": report["asked"], "left": {}, "sum": ""})
     if report.get("outputs") is not None:

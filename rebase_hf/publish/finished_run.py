@@ -166,7 +166,13 @@ class FinishedRun:
     @cached_property
     def license(self) -> License:
         """The licence that the dataset may be published under."""
-        return derive_license(source_licenses(self.sources))
+        # A user's own rows, in a task that states no licence for them, are the user's to publish.
+        own = {("examples", None), ("train", None)}
+        return derive_license(
+            source_licenses(
+                tuple(s for s in self.sources if s.dataset != self.task.name or (s.split, s.license) not in own)
+            )
+        )
 
     @cached_property
     def retrieved_cells(self) -> dict[tuple[Any, ...], Mapping[str, str]]:

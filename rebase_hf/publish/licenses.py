@@ -76,7 +76,7 @@ def derive_license(licenses: Mapping[str, str | None]) -> License:
         licenses: Source to its licence id; several ids of one source are separated by commas, and all of them count.
     """
     if not licenses:
-        return License(None, "No row was retrieved, so no source's licence applies.")
+        return License(None, "No row of a dataset was used, so no source's licence applies.")
     holders: dict[str, list[str]] = {}
     for source, held in licenses.items():
         for name in (held or "").lower().split(","):

@@ -5,6 +5,7 @@ the same dataset whatever the concurrency.
 """
 
 from bisect import insort
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -100,13 +101,17 @@ class Gate:
         teacher: str,
         num_examples: int,
         seed: int = 0,
+        label_shares: Mapping[str, float] | None = None,
     ) -> None:
         self._task = task
         self._guard = guard if options.guard_evaluation else EvaluationGuard(task, [])
         self._options = options
         self._method = method
         self._teacher = teacher
-        self._label_cap = None if options.label_share is None else max(1, round(options.label_share * num_examples))
+        self._caps: Mapping[str, int] = label_counts(label_shares or {}, num_examples)
+        if options.label_share is not None:
+            most = max(1, round(options.label_share * num_examples))
+            self._caps = {label: min(most, self._caps.get(label, most)) for label in task.labels}
         self._labels: dict[str, int] = {}
         self._sure: dict[str, list[float]] = {}
         near = options.near_duplicates
@@ -147,9 +152,8 @@ class Gate:
             return unsure
         if (shared := self._in_evaluation(fields)) is not None:
             return "in_evaluation_set", f"shares with the evaluation set: {shared}"
-        cap = self._label_cap
-        if cap is not None and task.labels and self._labels.get(fields[task.output], 0) >= cap:
-            return "label_full", f"`{fields[task.output]}` already has its {cap} examples"
+        if (full := self.label_full(fields[task.output])) is not None:
+            return full
         if self._seen is None:
             return None
         found = self._seen.add(*(fields[name] for name in task.inputs))
@@ -159,6 +163,13 @@ class Gate:
         if number < len(self._shots):
             return "few_shot_copy", f"repeats example {self._shots[number]} of the task (similarity {similarity:.2f})"
         return "duplicate_output", f"repeats an accepted example (similarity {similarity:.2f})"
+
+    def label_full(self, label: str | None) -> Refusal | None:
+        """Return that a label has all the examples it may have, if so."""
+        cap = self._caps.get(label or "")
+        if cap is None or self._labels.get(label or "", 0) < cap:
+            return None
+        return "label_full", f"`{label}` already has its {cap} examples"
 
     def _unsure(self, output: str, confidence: float | None) -> Refusal | None:
         """Refuse an answer that the teacher is not sure enough of, where it says how sure it is."""
@@ -188,6 +199,15 @@ class Gate:
             if (found := self._held.find(part)) is not None:
                 return self._held_texts[found[0]][:200]
         return None
+
+
+def label_counts(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Return how many of `total` examples each label gets: its share; what rounding leaves, to the largest rests."""
+    counts = {label: int(share * total + 1e-9) for label, share in shares.items()}
+    rests = sorted(shares, key=lambda label: counts[label] - shares[label] * total)
+    for label in rests[: total - sum(counts.values())] if counts else ():
+        counts[label] += 1
+    return counts
 
 
 def provenance(draft: Draft, completion: Completion, *, method: str, teacher: str) -> dict[str, object]:

@@ -5,13 +5,14 @@ from collections import Counter
 
 import pytest
 
-from rebase_hf import generate
+from rebase_hf import Teacher, generate
 from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence
 from rebase_hf.methods.seed_documents import RESERVED_RANKS
 from rebase_hf.methods.synthesizrr import SynthesizRROptions
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
+from rebase_hf.quality.gate import label_counts
 from tests.doubles.tgi_server import TGIServer
 from tests.doubles.written_answers import asked_label, prompt_of, shown_document, write_as_asked
 from tests.methods.conftest import ChosenEncoder, made_word
@@ -118,7 +119,7 @@ def test_several_outputs_of_one_answer_are_split_and_counted(home, index):
         asked = len(server.chat_requests)
     tally = run.tally()
     assert len(examples) == 10 and asked == tally.asked == 4 and tally.outputs == 12
-    assert tally.dropped == {"surplus": 2}
+    assert sum(tally.dropped.values()) == 2 and set(tally.dropped) <= {"surplus", "label_full"}
 
 
 def test_a_distribution_of_labels_can_be_asked_for(home, index):
@@ -237,3 +238,38 @@ def test_options_can_be_texts_as_a_command_line_gives_them():
 )
 def test_a_document_is_really_cut(given, most, cut):
     assert cut_at_sentence(given, most) == cut and count_tokens(cut_at_sentence(given, most)) <= most
+
+
+def test_a_label_that_is_full_is_not_asked_for_any_more(home, index):
+    def answer(request, call):
+        # Every second text for `glad` is one that is there already.
+        written = write_as_asked(request, call)
+        spoilt = asked_label(request) == "glad" and sum(map(ord, prompt_of(request))) % 2
+        return '{"message": "glad to say the very same thing once more"}' if spoilt else written
+
+    def decided(**settings):
+        with TGIServer(answer=answer) as server:
+            teacher = Teacher(server.url, **settings)
+            options = {"shot_kind": "none", **WIDE}
+            run = Run(make_plan(TASK, index, teacher, method="synthesizrr", num_examples=20, options=options))
+            return [one.fields for one in run.examples()], run.tally(), len(server.chat_requests)
+
+    one_by_one, tally, requests = decided(max_concurrency=1)
+    assert Counter(fields["mood"] for fields in one_by_one) == {"glad": 10, "cross": 10}
+    assert tally.dropped["duplicate_output"] > 3 and tally.dropped_before["label_full"] > 3
+    # What is left out is not asked for, but for what was in flight when its label became full.
+    assert requests <= tally.asked + 1
+    assert tally.retrieved == tally.asked + sum(tally.dropped_before.values())
+
+
+@pytest.mark.parametrize(
+    ("shares", "total", "counts"),
+    [
+        ({"a": 0.5, "b": 0.5}, 7, {"a": 4, "b": 3}),
+        ({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, 100, {"a": 34, "b": 33, "c": 33}),
+        ({"a": 0.9, "b": 0.1}, 15, {"a": 14, "b": 1}),
+        ({"a": 1.0, "b": 0.0}, 3, {"a": 3, "b": 0}),
+    ],
+)
+def test_shares_become_counts_that_add_up(shares, total, counts):
+    assert label_counts(shares, total) == counts
