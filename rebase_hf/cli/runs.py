@@ -254,11 +254,25 @@ def export(
 def push(
     run: RunFolder,
     repo_id: Annotated[str, typer.Argument(help="The Hub id to write to.")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a repository that this makes; default the account's.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="A name for this version.")] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Take out of what is sent what looks personal or secret.")
+    ] = False,
+    keep_personal: Annotated[
+        bool, typer.Option("--keep-personal", help="Send what looks personal as it is; keys are never sent.")
+    ] = False,
 ) -> None:
-    """Publish a run's dataset, and its student where there is one."""
+    """Publish a run's dataset, and its student where there is one.
+
+    What looks personal or secret in rows, cards or report (e-mail addresses, telephone, bank and card numbers, keys)
+    stops it, unless --redact or --keep-personal says what to do.
+    """
     from rebase_hf.cli.steps import publish_run
 
-    publish_run(run, repo_id)
+    publish_run(run, repo_id, private=private, tag=tag, redact=redact, keep_personal=keep_personal)
 
 
 def doctor() -> None:

@@ -130,13 +130,13 @@ def write_pages(folder: Path) -> list[Path]:
     return [*pages, write_report(folder)]
 
 
-def publish_run(folder: Path, repo_id: str) -> None:
-    """Push a run's dataset, and its student where there is one; print where they are."""
+def publish_run(folder: Path, repo_id: str, **how: Any) -> None:
+    """Push a run's dataset, and its student where there is one, as `push_dataset` takes it; print where they are."""
     from rebase_hf.publish.hub import push_dataset, push_student
 
-    typer.echo(push_dataset(folder, repo_id))
+    typer.echo(push_dataset(folder, repo_id, **how))
     if (folder / "student").is_dir():
-        typer.echo(push_student(folder, repo_id, dataset_id=repo_id))
+        typer.echo(push_student(folder, repo_id, dataset_id=repo_id, **how))
 
 
 def show_dataset(folder: Path, report: Mapping[str, Any]) -> None:

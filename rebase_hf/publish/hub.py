@@ -17,6 +17,7 @@ from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.figures import standalone
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
+from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report import draw_figures
 
@@ -40,7 +41,14 @@ def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | No
 
 
 def push_dataset(
-    run: RunPath, repo_id: str, *, private: bool | None = None, token: str | None = None, tag: str | None = None
+    run: RunPath,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    tag: str | None = None,
+    redact: bool = False,
+    keep_personal: bool = False,
 ) -> str:
     """Publish a run's dataset, its card, report and figures in one commit; return its address.
 
@@ -50,9 +58,12 @@ def push_dataset(
     Args:
         private: Whether a repository that this makes is private; None leaves it to the account's settings.
         tag: A name for this version.
+        redact: Take what looks personal or secret out of what is sent, with its kind (`[email]`) in its place.
+        keep_personal: Send what looks personal as it is; keys are never sent.
 
     Raises:
-        PublishError: The run may not be published (licences), or the Hub refused or could not be reached.
+        PublishError: The run may not be published (licences; personal data, and neither `redact` nor
+            `keep_personal`), or the Hub refused or could not be reached.
     """
     folder = FinishedRun.open(run)
     _check_license(folder)
@@ -64,6 +75,7 @@ def push_dataset(
         card = merge_card(render_dataset_card(run, repo_id=repo_id), _old_card(api, repo_id, "dataset", parent, held))
         files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}
         files |= _described(folder) | {"README.md": card.encode()}
+        files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
         ours = {f"data/{split}.parquet" for split in ("train", "validation")}
         stale = sorted((held & ours) - set(files)) if "README.md" in held else []
         _commit(api, repo_id, "dataset", files, stale, parent, f"Add {folder.task.name} made by rebase_hf")
@@ -79,6 +91,8 @@ def push_student(
     token: str | None = None,
     tag: str | None = None,
     dataset_id: str | None = None,
+    redact: bool = False,
+    keep_personal: bool = False,
 ) -> str:
     """Publish a run's student with its card in one commit; return its address.
 
@@ -86,6 +100,8 @@ def push_student(
         private: Whether a repository that this makes is private; None leaves it to the account's settings.
         tag: A name for this version.
         dataset_id: Where the dataset was published, for the card.
+        redact: As `push_dataset` takes it.
+        keep_personal: As `push_dataset` takes it.
 
     Raises:
         PublishError: There is no student, the run may not be published, or the Hub refused or could not be reached.
@@ -106,6 +122,7 @@ def push_student(
         if "task.yaml" in files:
             files["task.yaml"] = _task_yaml(folder)
         files |= {"README.md": merge_card(card, _old_card(api, repo_id, "model", parent, held)).encode()}
+        files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
         _commit(api, repo_id, "model", files, [], parent, f"Add the {folder.task.name} student made by rebase_hf")
         _tag(api, repo_id, "model", tag)
         return f"{api.endpoint}/{repo_id}"

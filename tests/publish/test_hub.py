@@ -150,3 +150,48 @@ def test_what_the_last_run_measured_does_not_stay_on_the_card(run: Path) -> None
     assert "doi: 10.1/x" in merged
     assert "- ours" in merged
     assert "metrics:" not in merged
+
+
+def with_private_rows(run: Path) -> Path:
+    """Put an address and a number into one row of a run, and its card's first example."""
+    path = run / "data" / "train.parquet"
+    table = pq.read_table(path)
+    texts = table.column("message").to_pylist()
+    texts[0] = "Please write to ann.berg@mail.net or call +49 30 901820."
+    table = table.set_column(table.column_names.index("message"), table.schema.field("message"), pa.array(texts))
+    pq.write_table(table, path)
+    return run
+
+
+def test_what_looks_personal_stops_a_push_until_it_is_said_what_to_do(
+    hub: HubServer, on_hub: OnHub, run: Path
+) -> None:
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage')"
+    refused = on_hub(code, with_private_rows(run))
+    assert "of kind `email` (train row 0, message" in refused and "--redact" in refused
+    assert "ann.berg" not in refused
+    assert not hub.commits("org/triage")[1:]
+    code = f"""{TRY}
+    from datasets import load_dataset
+    push_dataset(sys.argv[1], "org/triage", redact=True)
+    loaded = load_dataset("org/triage")["train"]
+    result = [loaded[0]["message"], loaded[1]["message"], str(loaded.features["team"])]
+    """
+    first, second, feature = on_hub(code, run)
+    assert first == "Please write to [email] or call [phone]." and "ClassLabel" in feature and second
+    texts = b"".join(blob.content for blob in hub.commits("org/triage")[-1].files.values() if not blob.lfs)
+    assert b"ann.berg" not in texts and b"901820" not in texts
+    # The run itself stays as it was.
+    assert "ann.berg" in pq.read_table(run / "data" / "train.parquet").column("message")[0].as_py()
+    kept = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/other', keep_personal=True)"
+    assert on_hub(kept, run).endswith("/datasets/org/other")
+
+
+def test_keys_are_never_sent_as_they_are(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    path = run / "data" / "train.parquet"
+    table = pq.read_table(path)
+    texts = ["my token is hf_" + "Ab3" * 8, *table.column("message").to_pylist()[1:]]
+    table = table.set_column(table.column_names.index("message"), table.schema.field("message"), pa.array(texts))
+    pq.write_table(table, path)
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage', keep_personal=True)"
+    assert "keys or passwords" in on_hub(code, run)

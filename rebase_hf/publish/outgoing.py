@@ -1,0 +1,141 @@
+"""What a push would make public, looked through for what is personal or secret before anything is sent."""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.finished_run import FinishedRun
+from rebase_hf.publish.privacy import Findings, look_through, redact, redact_all
+
+Files = Mapping[str, bytes | Path]
+TEXT_FILES = (".md", ".json", ".yaml", ".svg", ".txt")
+# Files of a student that hold its base model's vocabulary, not texts of the task.
+VOCABULARY = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
+_WORDS = re.compile(r"(?<=>)[^<]+(?=<)")
+
+
+def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_private: bool) -> dict[str, bytes | Path]:
+    """Return the files of a push as they may be seen.
+
+    Args:
+        files: By their name in the repository: bytes, or the path of a file.
+        redacted: Take out what looks personal or secret, with its kind in its place; the run folder stays as it is.
+        keep_private: Send it as it is, on the user's word; keys are refused all the same.
+
+    Raises:
+        PublishError: Something was found, and what to do about it was not said.
+    """
+    findings = look_through(_texts(folder, files))
+    if not findings:
+        return dict(files)
+    if redacted:
+        return {name: _redacted(folder, name, content) for name, content in files.items()}
+    if keep_private and not findings.counts["key"]:
+        return dict(files)
+    raise PublishError(_refusal(folder, findings, keep_private=keep_private))
+
+
+def _refusal(folder: FinishedRun, findings: Findings, *, keep_private: bool) -> str:
+    if keep_private:
+        return (
+            f"{folder.path} was not published: it holds keys or passwords ({findings}). Those are never sent; publish "
+            "with --redact, or take the rows out."
+        )
+    return (
+        f"{folder.path} was not published: it holds what looks personal or secret: {findings}. Publish with --redact "
+        "to have it taken out of what is sent, or, if you have looked at it and may publish it, with --keep-personal."
+    )
+
+
+def _texts(folder: FinishedRun, files: Files) -> Iterator[tuple[str, str]]:
+    """Yield every text that would be sent, with where it stands."""
+    columns = _text_columns(folder)
+    if any(name.startswith("data/") for name in files):
+        for place, (split, row) in enumerate(folder.rows()):
+            for name in columns:
+                held = row.get(name)
+                for text in held if isinstance(held, list) else [held]:
+                    if isinstance(text, str):
+                        yield f"{split} row {place}, {name}", text
+    for name, content in files.items():
+        if _is_text(name):
+            for text in _said(name, _decoded(content)):
+                yield name, text
+
+
+def _decoded(content: bytes | Path) -> str:
+    return (content.read_bytes() if isinstance(content, Path) else content).decode("utf-8", "replace")
+
+
+def _said(name: str, text: str) -> Iterator[str]:
+    """Yield what a file says: of JSON its texts and of SVG its words, since their numbers are no telephone's."""
+    if name.endswith(".json"):
+        yield from _strings(json.loads(text))
+    elif name.endswith(".svg"):
+        yield from _WORDS.findall(text)
+    else:
+        yield text
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith(TEXT_FILES) and not name.rsplit("/", 1)[-1].startswith(VOCABULARY)
+
+
+def _text_columns(folder: FinishedRun) -> tuple[str, ...]:
+    task = folder.task
+    written = () if task.labels else (task.output,)
+    return (*task.inputs, *written, "rationale", "passages")
+
+
+def _redacted(folder: FinishedRun, name: str, content: bytes | Path) -> bytes | Path:
+    if name.endswith(".parquet"):
+        return _redacted_rows(folder, content)
+    if not _is_text(name):
+        return content
+    text = _decoded(content)
+    if name.endswith(".json"):
+        return (json.dumps(redact_all(json.loads(text)), indent=2, ensure_ascii=False) + "\n").encode()
+    if name.endswith(".svg"):
+        return _WORDS.sub(lambda words: redact(words[0]), text).encode()
+    return redact(text).encode()
+
+
+def _redacted_rows(folder: FinishedRun, content: bytes | Path) -> bytes:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(content) if isinstance(content, bytes) else content)
+    for name in _text_columns(folder):
+        if name in table.column_names:
+            place = table.column_names.index(name)
+            kind = table.schema.field(name)
+            table = table.set_column(place, kind, _column([_value(v) for v in table.column(name).to_pylist()], kind))
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    return out.getvalue()
+
+
+def _column(values: list[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, type=kind.type)
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
