@@ -17,7 +17,7 @@ from rebase_hf.errors import TaskError
 from rebase_hf.features import task_features
 from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods.method import Ground, Method
+from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -29,7 +29,7 @@ from rebase_hf.teacher.target import Teacher
 GIVE_UP_AFTER = 600.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
-    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
+    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
     "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader", "round",
     "questions", "decisions", "outcomes",
 )  # fmt: skip
@@ -68,7 +68,7 @@ class Plan:
             "teacher": [self.identity.model, self.identity.revision],
             "sampling": [self.teacher.temperature, self.teacher.max_tokens],
             "method": self.method,
-            "options": asdict(self.options),
+            "options": told_options(self.options),
             "checks": asdict(self.checks),
             "num_examples": self.num_examples,
             "seed": self.seed,

@@ -68,6 +68,8 @@ class Method:
         labels_rows: A teacher that only labels retrieved rows will do.
         gives_passages: Its examples hold the passages that were retrieved for them.
         label_shares: What share of the examples each label is to have, exactly; None where labels come as they come.
+        gives_rationales: Its examples hold rationales, also where the task's own have none.
+        repeats_inputs: It makes several examples of one input, which differ in their rationales.
         outputs_each: How many examples one draft is asked for.
         questions_each: How many questions a draft takes, when the answers can be read.
     """
@@ -86,6 +88,7 @@ class Method:
     gives_passages: bool = False
     gives_rationales: bool = False
     label_shares: Callable[[Task, Any], Mapping[str, float] | None] = field(default=lambda task, options: None)
+    repeats_inputs: bool = False
     outputs_each: Callable[[Any], int] = field(default=lambda options: 1)
     questions_each: Callable[[Any], int] = field(default=lambda options: 1)
 
@@ -159,6 +162,12 @@ _READERS: dict[Any, Callable[[str, Any], Any]] = {
     float: lambda text, _: float(text),
     tuple: _read_pair,
 }
+
+
+def told_options(options: Any) -> dict[str, Any]:
+    """Return a method's options as a run is known by and reports them; a function given in code by its `name`."""
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {name: value.name if callable(value) else value for name, value in values.items()}
 
 
 def require_range(name: str, value: Any, low: float, high: float) -> None:
