@@ -16,6 +16,7 @@ from rebase_hf.methods.method import told_options
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan, dataset_features
+from rebase_hf.rehearsal import prepared_of
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -132,6 +133,7 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "labels": {label: labels[label] for label in plan.task.labels},
         "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
         "splits": dict(splits),
+        **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
     }
 
 

@@ -15,20 +15,26 @@ official code: the reading has no letters to rank, so that it works for any task
 query without the word "Answer:"; rows that hold the question itself, or an evaluation row, are no passages.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from rebase_hf.errors import TaskError
+from rebase_hf.methods.adaptive import AdaptiveDecision, without_context
+from rebase_hf.methods.development import ask_with_and_without, found_by_question
 from rebase_hf.methods.grounded_text import MARKER, grounded_input, passage_text
-from rebase_hf.methods.method import Ground, Method, require_range
+from rebase_hf.methods.kard_options import KARDOptions, check
+from rebase_hf.methods.labelled_questions import (
+    Fields,
+    development_questions,
+    labelled_questions,
+    longest_input,
+    question_refusal,
+)
+from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.passages import passages_for
 from rebase_hf.methods.same_answer import same_answer
-from rebase_hf.quality.checks import Refusal
-from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.questions import Answered, Dialogue, Talk, ask_until_read
 from rebase_hf.rows import Draft, Dropped, Role, Sampling, SourceRow
-from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
 from rebase_hf.teacher.rationale_prompts import (
     RATIONALE_KEYS,
@@ -49,76 +55,52 @@ MAX_TOKENS = 1000
 READING = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
 
 
-class Reader(Protocol):
-    """A model in this process that reads rationales, in the teacher's place. It answers while nothing else does.
+def prepare(ground: Ground) -> Talk[AdaptiveDecision | None]:
+    """Ask the development split's questions with and without passages; None where that is not asked for."""
+    held = _development(ground)
+    return (yield from ask_with_and_without(ground, held, READING)) if held else None
 
-    Attributes:
-        name: What a run knows it by: another name is another run.
+
+def told(ground: Ground, decision: AdaptiveDecision | None) -> dict[str, Any]:
+    """Return what a report says of the decision; None for one that the journal does not tell any more."""
+    return {"adaptive": decision and decision.to_dict()} if ground.options.adaptive else {}
+
+
+def drafts(ground: Ground, decision: AdaptiveDecision | None = None) -> Iterator[Draft | Dropped]:
+    """Yield what to ask about each question, all of them once before any twice; and those that are left out.
+
+    Args:
+        decision: For which questions passages are of use; None for all.
     """
-
-    name: str
-
-    def __call__(self, texts: Sequence[str]) -> Sequence[str]:
-        """Return the answer that follows on each text: a question and a rationale, up to the word `Answer:`."""
-
-
-@dataclass(frozen=True, slots=True)
-class KARDOptions:
-    """How rationales and passages are made.
-
-    Attributes:
-        rationales: Draws for each question.
-        passages: Passages of each example.
-        verify: Who reads a rationale: `teacher`; `none`, which keeps all; or, in code, a `Reader`.
-        knowledge: Retrieve passages; without, it is reasoning distillation.
-        shots: Explained examples of the task in a prompt, at most; a question is not shown its own.
-        temperature: Of the rationales. 0.7 is ours: draws must differ; what the paper used is not known.
-    """
-
-    rationales: int = 10
-    passages: int = 1
-    verify: str | Reader = "teacher"
-    knowledge: bool = True
-    shots: int = 5
-    temperature: float = 0.7
-
-
-def check(task: Task, options: KARDOptions) -> None:
-    """Raise TaskError where an option is wrong."""
-    for name, low, high in (("rationales", 1, 1000), ("passages", 1, 100), ("shots", 0, 50)):
-        if not isinstance(value := getattr(options, name), int):
-            raise TaskError(f"Option `{name}` is {value!r}; expected a whole number.")
-        require_range(name, value, low, high)
-    require_range("temperature", options.temperature, 0.0, 2.0)
-    if options.rationales > 1 and options.temperature == 0.0:
-        raise TaskError(
-            f"Option `temperature` is 0, so the {options.rationales} rationales of a question would all be the same. "
-            "Give a temperature, or `rationales` 1."
-        )
-    named = isinstance(options.verify, str)
-    if (named and options.verify not in ("teacher", "none")) or not (named or hasattr(options.verify, "name")):
-        raise TaskError(
-            f"Option `verify` is {options.verify!r}; expected `teacher`, `none`, or in code a function of texts that "
-            "has a `name`."
-        )
-
-
-def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
-    """Yield what to ask about each question, all of them once before any twice; and those that are left out."""
     task, options = ground.task, ground.options
     if options.knowledge:
         ground.rows.search(task.instruction, k=1, mode="lexical")  # an index without words shows before it is paid
-    kept: list[dict[str, str]] = []
-    given = [{name: example[name] for name in task.fields} for example in task.examples]
-    for fields in task.train_rows() or given:
-        if (refusal := _refusal(task, ground.guard, fields)) is not None:
+    held = {task.input_text(fields) for fields in _development(ground)}
+    kept: list[tuple[Fields, bool]] = []
+    for fields in labelled_questions(task):
+        if (refusal := question_refusal(task, ground.guard, fields)) is not None:
             yield Dropped("retrieval", *refusal)
-            continue
-        kept.append(fields)
-        yield _draft(ground, fields, sample=0)
+        elif task.input_text(fields) in held:
+            detail = f"it is of the split that `adaptive` decides on: {task.input_text(fields)[:200]}"
+            yield Dropped("retrieval", "development_question", detail)
+        else:
+            kept.append((fields, options.knowledge and _is_helped(ground, fields, decision)))
+            yield _draft(ground, *kept[-1], sample=0)
     for sample in range(1, options.rationales):
-        for fields in kept:
-            yield _draft(ground, fields, sample=sample)
+        for fields, helped in kept:
+            yield _draft(ground, fields, helped, sample=sample)
+
+
+def _development(ground: Ground) -> list[Fields]:
+    task, options = ground.task, ground.options
+    if not options.adaptive:
+        return []
+    usable = [fields for fields in labelled_questions(task) if question_refusal(task, ground.guard, fields) is None]
+    return development_questions(task, usable, options.development, ground.seed)
+
+
+def _is_helped(ground: Ground, fields: Fields, decision: AdaptiveDecision | None) -> bool:
+    return decision is None or not without_context(decision, found_by_question(ground, [fields])[0][0])
 
 
 def dialogue(ground: Ground, draft: Draft) -> Dialogue:
@@ -138,7 +120,7 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     return (Answered(grounded, found.completion, Parsed(dict(draft.fields), rationale)),)
 
 
-def _read(ground: Ground, fields: Mapping[str, str], rationale: str) -> Talk[str | Dropped | None]:
+def _read(ground: Ground, fields: Fields, rationale: str) -> Talk[str | Dropped | None]:
     """Return the answer that a rationale leads to; None where nobody is to read it."""
     task, reader = ground.task, ground.options.verify
     if reader == "none":
@@ -154,13 +136,13 @@ def _read(ground: Ground, fields: Mapping[str, str], rationale: str) -> Talk[str
 def _with_passages(ground: Ground, draft: Draft, query: str) -> Draft:
     if draft.passages is not None:  # none are wanted
         return draft
-    question = max((draft.fields[name] for name in ground.task.inputs), key=len)
-    found = passages_for(ground.rows, [query], ground.options.passages, ground.guard, own=[question])[0]
+    own = [longest_input(ground.task, draft.fields)]
+    found = passages_for(ground.rows, [query], ground.options.passages, ground.guard, own=own)[0]
     rows: list[tuple[Role, SourceRow]] = [("passage", row.source) for row in found]
     return replace(draft, passages=tuple(passage_text(row) for _, row in rows), shots=(*draft.shots, *rows))
 
 
-def _draft(ground: Ground, fields: Mapping[str, str], *, sample: int) -> Draft:
+def _draft(ground: Ground, fields: Fields, helped: bool, *, sample: int) -> Draft:
     task, options = ground.task, ground.options
     explained = [e for e in task.examples if "rationale" in e and task.input_text(e) != task.input_text(fields)]
     return Draft(
@@ -168,23 +150,9 @@ def _draft(ground: Ground, fields: Mapping[str, str], *, sample: int) -> Draft:
         RATIONALE_SCHEMA,
         sample=sample,
         sampling=Sampling(temperature=options.temperature, max_tokens=MAX_TOKENS),
-        passages=None if options.knowledge else (),
+        passages=None if helped else (),
         fields=fields,
     )
-
-
-def _refusal(task: Task, guard: EvaluationGuard, fields: Mapping[str, str]) -> Refusal | None:
-    """Return why a question is not asked about; the gate would refuse its examples once they are paid for."""
-    if blank := [name for name in task.fields if not fields[name].strip()]:
-        return "empty_field", f"{', '.join(blank)} is blank"
-    text = task.input_text(fields)
-    parts = [text, *(fields[name] for name in task.inputs)]
-    if task.kind == "generation":
-        parts.append(fields[task.output])
-    if guard.equals(text):
-        return "in_evaluation_set", f"the question is an evaluation question: {text[:200]}"
-    shared = next((found for part in dict.fromkeys(parts) if (found := guard.overlap(part)) is not None), None)
-    return None if shared is None else ("in_evaluation_set", f"the question shares with an evaluation text: {shared}")
 
 
 METHOD = Method(
@@ -193,6 +161,8 @@ METHOD = Method(
     drafts,
     PAPER,
     dialogue=dialogue,
+    prepare=prepare,
+    report=told,
     check=check,
     gives_passages=True,
     gives_rationales=True,

@@ -61,6 +61,7 @@ class Method:
             Takes what `prepare` gave; None where that is not known, for an estimate.
         dialogue: What is asked about a draft, and what comes of it.
         prepare: What is asked once, before all else.
+        report: What `report.json` says besides, of what `prepare` gave; that is None where it is not known any more.
         check: Raises TaskError where a task or its options do not fit, before anything is paid.
         asks_about: What drafts are about, as a person counts them.
         needs_index: It retrieves.
@@ -80,6 +81,7 @@ class Method:
     paper: str | None = None
     dialogue: Callable[[Ground, Draft], Dialogue] = _one_example
     prepare: Callable[[Ground], Preparation] | None = None
+    report: Callable[[Ground, Any], Mapping[str, Any]] | None = None
     check: Callable[[Task, Any], None] = field(default=lambda task, options: None)
     asks_about: Literal["retrieved rows", "questions", "texts to write"] = "retrieved rows"
     needs_index: bool = True
