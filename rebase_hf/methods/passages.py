@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.excluded import overlap
 from rebase_hf.quality.contamination import MIN_CHARS, EvaluationGuard
 from rebase_hf.quality.duplicates import normalise
-from rebase_hf.rows import RetrievedRow, SourceRow
+from rebase_hf.rows import RetrievedRow
 
 # Rows found beyond those wanted, since some may have to be left out; where that is not enough, four times as many.
 SPARE = 4
@@ -57,22 +58,12 @@ def _allowed(
 ) -> list[RetrievedRow]:
     limit = k + SPARE
     while True:
-        allowed = [row for row in rows if not (_holds(row.source, own) or _gives_away(row.source, guard))]
+        allowed = [row for row in rows if not (_holds(row, own) or (guard and overlap(row, guard) is not None))]
         if len(allowed) >= k or len(rows) < limit:
             return allowed[:k]
         limit *= 4
         rows = index.search(query, k=limit, mode="lexical")
 
 
-def _holds(row: SourceRow, own: str) -> bool:
-    return len(own) >= MIN_CHARS and any(own in normalise(text) for text in row.cells.values())
-
-
-def _gives_away(row: SourceRow, guard: EvaluationGuard | None) -> bool:
-    if not guard:
-        return False
-    # A cell of one word is the label or the type of many a row, as in rebase.py.
-    return any(
-        (guard.equals(text) and " " in normalise(text)) or guard.overlap(text) is not None
-        for text in row.cells.values()
-    )
+def _holds(row: RetrievedRow, own: str) -> bool:
+    return len(own) >= MIN_CHARS and any(own in normalise(text) for text in row.source.cells.values())
