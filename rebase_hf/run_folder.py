@@ -117,6 +117,7 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "method_options": told_options(plan.options) | asdict(plan.checks),
         "index": _index_report(plan),
         "teacher": {"target": plan.teacher.target, **asdict(plan.identity), "license": None},
+        "consulted": None if plan.consult is None else plan.consult.name,
         "run_id": run.id,
         "asked_for": plan.num_examples,
         **_counts(tally),

@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from rebase_hf.methods.adaptive import AdaptiveDecision, without_context
+from rebase_hf.methods.consulting import advice_on
 from rebase_hf.methods.development import ask_with_and_without, found_by_question
 from rebase_hf.methods.grounded_text import MARKER, grounded_input, passage_text
 from rebase_hf.methods.kard_options import KARDOptions, check
@@ -128,7 +129,9 @@ def _read(ground: Ground, fields: Fields, rationale: str) -> Talk[str | Dropped 
     if not isinstance(reader, str):
         text = f"{grounded_input(task, fields, ())} {without_answer(rationale)}\n{MARKER}"
         return str(reader([text])[0])
-    draft = Draft(reading_messages(task, fields, rationale), output_schema(task), sampling=READING)
+    advice = advice_on(task, ground.consult, {name: fields[name] for name in task.inputs})
+    messages = reading_messages(task, fields, rationale, advice=advice)
+    draft = Draft(messages, output_schema(task), sampling=READING)
     found = yield from ask_until_read(draft, lambda said: parse_output(task, said), output_keys(task))
     return found if isinstance(found, Dropped) else found.value
 
@@ -167,5 +170,6 @@ METHOD = Method(
     gives_passages=True,
     gives_rationales=True,
     repeats_inputs=True,
+    consults=lambda options: options.verify == "teacher",
     questions_each=lambda options: 2 if options.verify == "teacher" else 1,
 )

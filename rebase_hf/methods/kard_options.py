@@ -10,13 +10,11 @@ from rebase_hf.task import Task
 
 
 class Reader(Protocol):
-    """A model in this process that reads rationales, in the teacher's place. It answers while nothing else does.
+    """A model in this process that reads rationales, in the teacher's place. It answers while nothing else does."""
 
-    Attributes:
-        name: What a run knows it by: another name is another run.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What a run knows it by: another name is another run."""
 
     def __call__(self, texts: Sequence[str]) -> Sequence[str]:
         """Return the answer that follows on each text: a question and a rationale, up to the word `Answer:`."""

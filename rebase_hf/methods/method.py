@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.consulting import Consultant
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.questions import Dialogue, one_example
 from rebase_hf.rows import Completion, Draft, Dropped
@@ -22,6 +23,7 @@ class Ground:
         guard: What the evaluation set says.
         options: The method's options.
         num_examples: How many examples are wanted.
+        consult: A trained model whose labels go into the teacher's prompts; None for none.
     """
 
     task: Task
@@ -30,6 +32,7 @@ class Ground:
     options: Any
     num_examples: int
     seed: int = 0
+    consult: Consultant | None = None
 
     @property
     def rows(self) -> RowIndex:
@@ -71,6 +74,7 @@ class Method:
         label_shares: What share of the examples each label is to have, exactly; None where labels come as they come.
         gives_rationales: Its examples hold rationales, also where the task's own have none.
         repeats_inputs: It makes several examples of one input, which differ in their rationales.
+        consults: Whether it puts what a trained model says into the teacher's prompts, where one is given.
         outputs_each: How many examples one draft is asked for.
         questions_each: How many questions a draft takes, when the answers can be read.
     """
@@ -91,6 +95,7 @@ class Method:
     gives_rationales: bool = False
     label_shares: Callable[[Task, Any], Mapping[str, float] | None] = field(default=lambda task, options: None)
     repeats_inputs: bool = False
+    consults: Callable[[Any], bool] = field(default=lambda options: False)
     outputs_each: Callable[[Any], int] = field(default=lambda options: 1)
     questions_each: Callable[[Any], int] = field(default=lambda options: 1)
 

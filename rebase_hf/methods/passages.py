@@ -49,8 +49,11 @@ def passages_for(
 
 
 def nearness(rows: Sequence[RetrievedRow]) -> float:
-    """Return how near the nearest of the rows found for a query comes to it: its cosine, -1 where there is none."""
-    return max((row.score for row in rows), default=-1.0)
+    """Return how near what was found for a query comes to it: the highest BM25, 0 where nothing was found.
+
+    Not the cosine: whoever asks at inference knows passages by their words, and need not load an encoder.
+    """
+    return max((row.parts["lexical"] for row in rows), default=0.0)
 
 
 def _allowed(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rebase_hf.rows import Message
 from rebase_hf.task import Task
+from rebase_hf.teacher.advice import Advice
 from rebase_hf.teacher.prompts import Unreadable, parse_object, render, row_json
 
 RATIONALE_KEYS = ("rationale",)
@@ -63,19 +64,41 @@ def rationale_messages(
     )
 
 
-def reading_messages(task: Task, fields: Mapping[str, str], rationale: str) -> tuple[Message, ...]:
+def reading_messages(
+    task: Task, fields: Mapping[str, str], rationale: str, *, advice: Advice | None = None
+) -> tuple[Message, ...]:
     """Return the chat that asks which output a reasoning leads to; the question's own output is not in it.
 
     Nor is what the reasoning itself gives as its answer at its end.
+
+    Args:
+        advice: What a small model says of the question.
     """
     told = row_json({"explanation": without_answer(rationale)})
-    return render("answer_question.jinja", task=task, question=_question(task, fields), rationale=told, passages=())
+    return _question_messages(task, fields, rationale=told, advice=advice)
 
 
 def question_messages(task: Task, fields: Mapping[str, str], passages: Sequence[str] = ()) -> tuple[Message, ...]:
     """Return the chat that asks for a question's output, with passages to answer it by or without any."""
-    shown = [row_json({"passage": passage}) for passage in passages]
-    return render("answer_question.jinja", task=task, question=_question(task, fields), rationale=None, passages=shown)
+    return _question_messages(task, fields, passages=[row_json({"passage": passage}) for passage in passages])
+
+
+def _question_messages(
+    task: Task,
+    fields: Mapping[str, str],
+    *,
+    rationale: str | None = None,
+    passages: Sequence[str] = (),
+    advice: Advice | None = None,
+) -> tuple[Message, ...]:
+    return render(
+        "answer_question.jinja",
+        task=task,
+        question=_question(task, fields),
+        rationale=rationale,
+        passages=passages,
+        advice=advice,
+    )
 
 
 def without_answer(rationale: str) -> str:

@@ -297,8 +297,8 @@ def test_as_many_passages_are_found_as_are_wanted_however_many_are_left_out(buil
 
 def test_nearness_is_that_of_the_nearest_row(harbour):
     found = passages_for(harbour, [question("Albatros")["question"], "zzz"], 3)
-    assert nearness(found[0]) == max(row.score for row in found[0])
-    assert found[1] == [] and nearness(found[1]) == -1.0
+    assert nearness(found[0]) == found[0][0].parts["lexical"] > found[0][1].parts["lexical"]
+    assert found[1] == [] and nearness(found[1]) == 0.0
 
 
 def test_an_index_without_words_is_refused_before_anything_is_asked(home, train, build):
