@@ -167,6 +167,7 @@ METHOD = Method(
     prepare=prepare,
     report=told,
     check=check,
+    asks_about="questions",
     gives_passages=True,
     gives_rationales=True,
     repeats_inputs=True,
