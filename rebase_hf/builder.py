@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import datasets
 
+from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.named import method_named
 from rebase_hf.outcomes import read_example
 from rebase_hf.pipeline import Run, held_out
@@ -28,6 +30,8 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
         teacher: A URL, a model id, `local:...`, `few-shot`, or a Teacher.
         num_examples: Examples of the `train` split.
         options: The method's options: an object of its options' class, or a dict.
+        consult: The run folder or folder of a trained student whose label and confidence go into the teacher's
+            prompts, or its Hub id; or what `students.consulting.consult_student` gives.
         num_validation: Examples of a `validation` split, taken evenly from the same run; 0 makes none.
         model: With its neighbours down to `pause_after`, what `Teacher` takes, for a teacher given as text.
     """
@@ -42,6 +46,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
     options: Any = None
     checks: CheckOptions | Mapping[str, Any] | None = None
     give_up_after: float = GIVE_UP_AFTER
+    consult: Any = None
     model: str | None = None
     api_key_env: str | None = None
     temperature: float | None = None
@@ -89,8 +94,16 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
             options=self.options,
             checks=CheckOptions(**self.checks) if isinstance(self.checks, Mapping) else self.checks,
             give_up_after=self.give_up_after,
+            consult=self._consultant(),
             token=token,
         )
+
+    def _consultant(self) -> Consultant | None:
+        if not isinstance(self.consult, str | Path):
+            return self.consult  # type: ignore[no-any-return] # the plan checks what it is
+        from rebase_hf.students.consulting import consult_student
+
+        return consult_student(self.consult)
 
     def _teacher(self) -> Teacher:
         given = {name: value for name in _TEACHER_FIELDS if (value := getattr(self, name)) is not None}
@@ -101,8 +114,8 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
         return Teacher(self.teacher, **given)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What a worker needs of index and task is in the plan; live objects do not travel.
-        return self.__dict__ | {"task": None, "index": None}
+        # What a worker needs of task, index and student is in the plan; live objects do not travel.
+        return self.__dict__ | {"task": None, "index": None, "consult": None}
 
 
 class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets is untyped

@@ -177,10 +177,16 @@ def work_of(plan: Plan) -> Work:
 
     def gate() -> Gate:
         name = plan.identity.model + (f"@{plan.identity.revision[:12]}" if plan.identity.revision else "")
-        numbers = {"num_examples": plan.num_examples, "seed": plan.seed}
-        shares = how.label_shares(plan.task, plan.options)
         return Gate(
-            plan.task, plan.guard, plan.checks, method=plan.method, teacher=name, label_shares=shares, **numbers
+            plan.task,
+            plan.guard,
+            plan.checks,
+            method=plan.method,
+            teacher=name,
+            num_examples=plan.num_examples,
+            seed=plan.seed,
+            label_shares=how.label_shares(plan.task, plan.options),
+            repeats_inputs=how.repeats_inputs,
         )
 
     async def open_asker(journal: Journal, spent: Mapping[str, Any]) -> Asker:

@@ -14,6 +14,7 @@ from rebase_hf.consumers import Consumer, await_leader, stop_leader
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError, NoExamplesError
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.outcomes import RunState, Tally, read_example
 from rebase_hf.plan import Plan, make_plan
@@ -227,6 +228,7 @@ def generate(
     seed: int = 0,
     options: Any = None,
     checks: CheckOptions | None = None,
+    consult: Consultant | None = None,
 ) -> Iterator[Example]:
     """Return an iterator of examples of a task: rows are retrieved, transformed by the teacher, and checked.
 
@@ -240,6 +242,8 @@ def generate(
         teacher: A Teacher, or its target: a URL, a model id, `local:...`, `few-shot`, `none`.
         method: `rebase`, `synthesizrr`, `kard`, `fewgen` or `retrieved`.
         options: The method's options: an object of its options' class, or a dict.
+        consult: A trained student whose label and confidence go into the teacher's prompts, as
+            `rebase_hf.students.consulting.consult_student(RUN)` gives it.
         num_examples: How many; fewer come, with a warning that says why, when candidates or the budget run out.
 
     Raises:
@@ -247,6 +251,14 @@ def generate(
         NoExamplesError: While iterating: not one example passed.
     """
     plan = make_plan(
-        task, index, teacher, method=method, num_examples=num_examples, seed=seed, options=options, checks=checks
+        task,
+        index,
+        teacher,
+        method=method,
+        num_examples=num_examples,
+        seed=seed,
+        options=options,
+        checks=checks,
+        consult=consult,
     )
     return Run(plan).examples()

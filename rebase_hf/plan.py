@@ -17,7 +17,9 @@ from rebase_hf.errors import TaskError
 from rebase_hf.features import task_features
 from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods.method import Ground, Method
+from rebase_hf.methods.consulting import Consultant
+from rebase_hf.methods.fitting import check_method
+from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -29,7 +31,7 @@ from rebase_hf.teacher.target import Teacher
 GIVE_UP_AFTER = 600.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
-    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
+    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
     "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader", "round",
     "questions", "decisions", "outcomes",
 )  # fmt: skip
@@ -43,6 +45,7 @@ class Plan:
         num_examples: How many examples are wanted in all, those for validation included.
         index: None for a method that retrieves nothing.
         options: The method's options.
+        consult: A trained model whose labels go into the teacher's prompts; None for none.
         made_at: When it was made. A budget counts from here, in whichever processes the plan is executed.
     """
 
@@ -56,6 +59,7 @@ class Plan:
     checks: CheckOptions
     seed: int = 0
     give_up_after: float = GIVE_UP_AFTER
+    consult: Consultant | None = None
     token: str | None = field(default=None, repr=False, compare=False)
     made_at: float = field(default_factory=time.time, compare=False)
 
@@ -68,12 +72,14 @@ class Plan:
             "teacher": [self.identity.model, self.identity.revision],
             "sampling": [self.teacher.temperature, self.teacher.max_tokens],
             "method": self.method,
-            "options": asdict(self.options),
+            "options": told_options(self.options),
             "checks": asdict(self.checks),
             "num_examples": self.num_examples,
             "seed": self.seed,
             "code": code_fingerprint(),
         }
+        if self.consult is not None:
+            content["consult"] = self.consult.name
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -91,7 +97,7 @@ class Plan:
 
     def ground(self) -> Ground:
         """Return all that the method works on; what the evaluation set says is read once a process."""
-        return Ground(self.task, self.index, self.guard, self.options, self.num_examples, self.seed)
+        return Ground(self.task, self.index, self.guard, self.options, self.num_examples, self.seed, self.consult)
 
     @cached_property
     def guard(self) -> EvaluationGuard:
@@ -139,9 +145,13 @@ def make_plan(
     options: Any = None,
     checks: CheckOptions | None = None,
     give_up_after: float = GIVE_UP_AFTER,
+    consult: Consultant | None = None,
     token: str | None = None,
 ) -> Plan:
     """Check everything that can be checked before anything is paid, and return the plan.
+
+    Args:
+        consult: A trained model whose labels go into the teacher's prompts: `students.consulting.consult_student`.
 
     Raises:
         TaskError: The task, its evaluation set, the method or a number is wrong.
@@ -158,7 +168,7 @@ def make_plan(
     if not 0 < give_up_after < inf:
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
-    check_method(how, task, read, teacher)
+    check_method(how, task, read, teacher, consult)
     opened = open_index(index) if how.needs_index else None
     identity = identify(teacher, task, token)
     plan = Plan(
@@ -172,34 +182,12 @@ def make_plan(
         checks=checks or default_checks(task, teacher),
         seed=seed,
         give_up_after=give_up_after,
+        consult=consult,
         token=token,
     )
     if not Decisions.finished(plan.run_id):  # a finished run is only read
         check_before_paying(plan)
     return plan
-
-
-def check_method(how: Method, task: Task, options: Any, teacher: Teacher) -> None:
-    """Check that a method fits a task and a teacher.
-
-    Raises:
-        TaskError: It does not.
-    """
-    how.check(task, options)
-    if how.needs_teacher and teacher.kind == "none":
-        raise TaskError(
-            f"Method `{how.name}` asks a teacher, and the teacher is `none`. Give a URL, a model id or `local:MODEL`; "
-            "only method `retrieved` asks nobody."
-        )
-    if not how.needs_teacher and teacher.kind != "none":
-        raise TaskError(
-            f"Method `{how.name}` asks no teacher, so `{teacher.target}` would not be asked. Give the teacher `none`."
-        )
-    if teacher.kind == "few-shot" and not how.labels_rows:
-        raise TaskError(
-            f"The few-shot teacher only labels retrieved rows, and method `{how.name}` has texts written. Use method "
-            "`rebase`, or give an endpoint or `local:MODEL` as the teacher."
-        )
 
 
 def check_before_paying(plan: Plan) -> None:

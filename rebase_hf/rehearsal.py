@@ -94,13 +94,13 @@ class Rehearsal:
 
     def go(self) -> None:
         """Walk."""
-        for draft in self._work.drafts(self._prepared()):
+        for draft in self._work.drafts(self.prepared()):
             if not isinstance(draft, Dropped):
                 self._visit(draft)
                 if self.expected >= self._plan.num_examples:
                     return
 
-    def _prepared(self) -> Any:
+    def prepared(self) -> Any:
         """Return what is asked before all drafts came to; None where the journal does not tell."""
         if self._work.prepare is None:
             return None
@@ -197,6 +197,16 @@ class Rehearsal:
 
     def _content(self, draft: Draft) -> dict[str, Any]:
         return request_content(self._plan.identity, draft, merge_sampling(self._plan.teacher, draft.sampling))
+
+
+def prepared_of(plan: Plan) -> Any:
+    """Return what was asked before all drafts of a run came to, by the journal; None where it does not tell."""
+    journal = Journal.peek()
+    try:
+        return Rehearsal(plan, journal, (1.0, "supposed")).prepared()
+    finally:
+        if journal is not None:
+            journal.close()
 
 
 def failed_outputs(plan: Plan) -> list[str] | None:

@@ -12,9 +12,11 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
+from rebase_hf.methods.method import told_options
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan, dataset_features
+from rebase_hf.rehearsal import prepared_of
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -98,8 +100,9 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
     for position, record in _decided(run):
         example = json.loads(record)
         splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
-        if example["provenance"]["dataset"] is not None:
-            sources[example["provenance"]["dataset"]] += 1
+        # Made from a row, from passages alone, or from nothing that was retrieved.
+        made_from = example["provenance"]["dataset"]
+        sources.update([made_from] if made_from else {source["dataset"] for source in example["sources"]})
         if plan.task.labels:
             labels[example["fields"][plan.task.output]] += 1
         if example["provenance"]["score"] is not None:
@@ -111,9 +114,10 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "task": _public_task(plan.task),
         "method": plan.method,
         "asks_about": plan.how.asks_about,
-        "method_options": asdict(plan.options) | asdict(plan.checks),
+        "method_options": told_options(plan.options) | asdict(plan.checks),
         "index": _index_report(plan),
         "teacher": {"target": plan.teacher.target, **asdict(plan.identity), "license": None},
+        "consulted": None if plan.consult is None else plan.consult.name,
         "run_id": run.id,
         "asked_for": plan.num_examples,
         **_counts(tally),
@@ -130,6 +134,7 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "labels": {label: labels[label] for label in plan.task.labels},
         "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
         "splits": dict(splits),
+        **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
     }
 
 

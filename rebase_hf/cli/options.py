@@ -50,6 +50,13 @@ BaseModel = Annotated[str | None, typer.Option(help="What the student is trained
 Seeds = Annotated[int, typer.Option(min=1, help="Train student and baseline this many times, to show the spread.")]
 MaxPairs = Annotated[int, typer.Option(min=1, help="Training pairs of SetFit, the same for student and baseline.")]
 Method = Annotated[str, typer.Option(help="How rows become examples: rebase, synthesizrr, kard, fewgen or retrieved.")]
+ConsultStudent = Annotated[
+    str | None,
+    typer.Option(
+        help="A run folder, a student's folder or a Hub id: its label and confidence for a text go into the teacher's "
+        "prompt."
+    ),
+]
 Dialect = Annotated[
     str | None, typer.Option(help=f"How the server takes a JSON schema; default found out. {DIALECTS}")
 ]

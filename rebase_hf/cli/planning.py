@@ -15,6 +15,7 @@ from rebase_hf.teacher.target import Teacher
 
 if TYPE_CHECKING:
     from rebase_hf.estimate import Estimate
+    from rebase_hf.methods.consulting import Consultant
     from rebase_hf.retrying import Retried
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -56,7 +57,16 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         seed=given["seed"],
         options=method_options(given),
         give_up_after=seconds(given["give_up_after"]),
+        consult=_consulted(given["consult_student"]),
     )
+
+
+def _consulted(student: str | None) -> "Consultant | None":
+    if student is None:
+        return None
+    from rebase_hf.students.consulting import consult_student
+
+    return consult_student(student)
 
 
 def method_options(given: Mapping[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from rebase_hf.cli.options import (
     AsPublished,
     BaseModel,
     BillTo,
+    ConsultStudent,
     Dialect,
     DryRun,
     GiveUpAfter,
@@ -89,6 +90,7 @@ def generate(
     provider: Provider = None,
     bill_to: BillTo = None,
     pause_after: PauseAfter = False,
+    consult_student: ConsultStudent = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
 ) -> None:
@@ -137,6 +139,7 @@ def run(
     provider: Provider = None,
     bill_to: BillTo = None,
     pause_after: PauseAfter = False,
+    consult_student: ConsultStudent = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     base_model: BaseModel = None,

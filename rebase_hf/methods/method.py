@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.consulting import Consultant
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.questions import Dialogue, one_example
 from rebase_hf.rows import Completion, Draft, Dropped
@@ -22,6 +23,7 @@ class Ground:
         guard: What the evaluation set says.
         options: The method's options.
         num_examples: How many examples are wanted.
+        consult: A trained model whose labels go into the teacher's prompts; None for none.
     """
 
     task: Task
@@ -30,6 +32,7 @@ class Ground:
     options: Any
     num_examples: int
     seed: int = 0
+    consult: Consultant | None = None
 
     @property
     def rows(self) -> RowIndex:
@@ -61,6 +64,7 @@ class Method:
             Takes what `prepare` gave; None where that is not known, for an estimate.
         dialogue: What is asked about a draft, and what comes of it.
         prepare: What is asked once, before all else.
+        report: What `report.json` says besides, of what `prepare` gave; that is None where it is not known any more.
         check: Raises TaskError where a task or its options do not fit, before anything is paid.
         asks_about: What drafts are about, as a person counts them.
         needs_index: It retrieves.
@@ -68,6 +72,9 @@ class Method:
         labels_rows: A teacher that only labels retrieved rows will do.
         gives_passages: Its examples hold the passages that were retrieved for them.
         label_shares: What share of the examples each label is to have, exactly; None where labels come as they come.
+        gives_rationales: Its examples hold rationales, also where the task's own have none.
+        repeats_inputs: It makes several examples of one input, which differ in their rationales.
+        consults: Whether it puts what a trained model says into the teacher's prompts, where one is given.
         outputs_each: How many examples one draft is asked for.
         questions_each: How many questions a draft takes, when the answers can be read.
     """
@@ -78,6 +85,7 @@ class Method:
     paper: str | None = None
     dialogue: Callable[[Ground, Draft], Dialogue] = _one_example
     prepare: Callable[[Ground], Preparation] | None = None
+    report: Callable[[Ground, Any], Mapping[str, Any]] | None = None
     check: Callable[[Task, Any], None] = field(default=lambda task, options: None)
     asks_about: Literal["retrieved rows", "questions", "texts to write"] = "retrieved rows"
     needs_index: bool = True
@@ -86,6 +94,8 @@ class Method:
     gives_passages: bool = False
     gives_rationales: bool = False
     label_shares: Callable[[Task, Any], Mapping[str, float] | None] = field(default=lambda task, options: None)
+    repeats_inputs: bool = False
+    consults: Callable[[Any], bool] = field(default=lambda options: False)
     outputs_each: Callable[[Any], int] = field(default=lambda options: 1)
     questions_each: Callable[[Any], int] = field(default=lambda options: 1)
 
@@ -159,6 +169,12 @@ _READERS: dict[Any, Callable[[str, Any], Any]] = {
     float: lambda text, _: float(text),
     tuple: _read_pair,
 }
+
+
+def told_options(options: Any) -> dict[str, Any]:
+    """Return a method's options as a run is known by and reports them; a function given in code by its `name`."""
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {name: value.name if callable(value) else value for name, value in values.items()}
 
 
 def require_range(name: str, value: Any, low: float, high: float) -> None:

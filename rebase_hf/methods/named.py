@@ -3,11 +3,11 @@
 import difflib
 
 from rebase_hf.errors import TaskError
-from rebase_hf.methods import fewgen, rebase, retrieved, synthesizrr
+from rebase_hf.methods import fewgen, kard, rebase, retrieved, synthesizrr
 from rebase_hf.methods.method import Method
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (rebase.METHOD, synthesizrr.METHOD, fewgen.METHOD, retrieved.METHOD)
+    method.name: method for method in (rebase.METHOD, synthesizrr.METHOD, kard.METHOD, fewgen.METHOD, retrieved.METHOD)
 }
 
 

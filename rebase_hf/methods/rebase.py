@@ -8,7 +8,8 @@
 4. Render each row into a prompt that asks for one example of the task: one draft a row.
 
 With `plan` (DataTune) the teacher is first asked, once for each dataset, how its rows become examples of the task, and
-may then say of a row that it is of no use.
+may then say of a row that it is of no use. With a trained student to consult (SuperContext) the prompt says how that
+labels the row's text, and how sure it is.
 
 The teacher's answer is then parsed and checked (`quality/`). `ReBaseOptions.as_published()` gives the paper's code.
 """
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
+from rebase_hf.methods.consulting import advice_on_row
 from rebase_hf.methods.excluded import closest_cells, overlap, own_family
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
@@ -109,7 +111,10 @@ def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
         if isinstance(row, Dropped):
             yield row
             continue
-        yield Draft(transform_messages(task, row, cells=_shown(row, options)), schema, row=row, sampling=SAMPLING)
+        # With a plan this is not what is asked; the dialogue consults then.
+        advice = None if options.plan else advice_on_row(task, ground.consult, row)
+        messages = transform_messages(task, row, cells=_shown(row, options), advice=advice)
+        yield Draft(messages, schema, row=row, sampling=SAMPLING)
 
 
 def dialogue(ground: Ground, draft: Draft) -> Dialogue:
@@ -124,7 +129,8 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     plan = yield from ask_until_read(asked, parse_plan, ("plan",))
     if isinstance(plan, Dropped):
         return (plan,)
-    messages = transform_messages(task, row, cells=_shown(row, options), plan=plan.value)
+    advice = advice_on_row(task, ground.consult, row)
+    messages = transform_messages(task, row, cells=_shown(row, options), plan=plan.value, advice=advice)
     return (yield from _planned_example(task, replace(draft, messages=messages, schema=planned_schema(task))))
 
 
@@ -269,4 +275,4 @@ def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> i
     return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, datasets)))
 
 
-METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, dialogue=dialogue, labels_rows=True)
+METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, dialogue=dialogue, labels_rows=True, consults=lambda options: True)

@@ -89,7 +89,12 @@ def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool)
 
 
 class Gate:
-    """Decides answer after answer, in rank order."""
+    """Decides answer after answer, in rank order.
+
+    Args:
+        repeats_inputs: Several examples of one input are wanted, which may be one of the task's own: they repeat each
+            other only where their rationales do too.
+    """
 
     def __init__(
         self,
@@ -102,8 +107,10 @@ class Gate:
         num_examples: int,
         seed: int = 0,
         label_shares: Mapping[str, float] | None = None,
+        repeats_inputs: bool = False,
     ) -> None:
         self._task = task
+        self._repeats = repeats_inputs
         self._guard = guard if options.guard_evaluation else EvaluationGuard(task, [])
         self._options = options
         self._method = method
@@ -118,7 +125,7 @@ class Gate:
         form = frozenset[str]().union(*(shared_shingles(e[name] for e in task.examples) for name in task.inputs))
         self._seen = None if near is None else NearDuplicates(near=near, seed=seed, form=form)
         self._shots: list[int] = []  # numbers of the examples that repeat none before them
-        if self._seen is not None:
+        if self._seen is not None and not repeats_inputs:
             for number, example in enumerate(task.examples, start=1):
                 if self._seen.add(*(example[name] for name in task.inputs)) is None:
                     self._shots.append(number)
@@ -156,7 +163,8 @@ class Gate:
             return full
         if self._seen is None:
             return None
-        found = self._seen.add(*(fields[name] for name in task.inputs))
+        told = [rationale or ""] if self._repeats else []
+        found = self._seen.add(*(fields[name] for name in task.inputs), *told)
         if found is None:
             return None
         number, similarity = found

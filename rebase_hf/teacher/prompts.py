@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rebase_hf.rows import Draft, Message, RetrievedRow, SourceRow
 from rebase_hf.task import Task
+from rebase_hf.teacher.advice import Advice
 
 # ReBase's fallback threshold: above this many characters a row is cut to its two best columns (its code, :634-641).
 ROW_CHARS = 4000
@@ -115,12 +116,18 @@ def _cut(text: str, chars: int | None) -> str:
 
 
 def transform_messages(
-    task: Task, row: RetrievedRow, *, cells: Mapping[str, str], plan: str | None = None
+    task: Task,
+    row: RetrievedRow,
+    *,
+    cells: Mapping[str, str],
+    plan: str | None = None,
+    advice: Advice | None = None,
 ) -> tuple[Message, ...]:
     """Return the chat that asks for one example of the task made from `cells` of a row.
 
     Args:
         plan: How rows of its dataset become examples; then the answer says first whether the row is `usable`.
+        advice: What a small model says of the row's text.
     """
     return render(
         "transform.jinja",
@@ -130,6 +137,7 @@ def transform_messages(
         row=row_json(cells),
         keys=answer_keys(task) if plan is None else ("usable", *answer_keys(task)),
         plan=None if plan is None else plain_text(plan),
+        advice=advice,
     )
 
 

@@ -1,0 +1,72 @@
+"""Passages for a question or for the reasoning about one: found by their words (BM25), as KARD finds them."""
+
+from collections.abc import Sequence
+
+from rebase_hf.index.row_index import RowIndex
+from rebase_hf.methods.excluded import overlap
+from rebase_hf.quality.contamination import MIN_CHARS, EvaluationGuard
+from rebase_hf.quality.duplicates import normalise
+from rebase_hf.rows import RetrievedRow
+
+# Rows found beyond those wanted, since some may have to be left out; where that is not enough, four times as many.
+SPARE = 4
+
+
+def passages_for(
+    index: RowIndex,
+    queries: Sequence[str],
+    k: int,
+    guard: EvaluationGuard | None = None,
+    *,
+    own: Sequence[str] | None = None,
+) -> list[list[RetrievedRow]]:
+    """Return for each query the k rows that share most with it by words, best first, without those that give answers.
+
+    For KARD's training the queries are the teacher's rationales with their answers, at inference questions; with the
+    teacher's rationales of the test questions it is the paper's silver mode, an upper bound that nobody can deploy.
+
+    Args:
+        guard: Rows that overlap the evaluation set are left out.
+        own: For each query the text of its question: a row that holds it is where the question comes from, and would
+            give its answer away.
+
+    Returns:
+        Rows with `parts["lexical"]` as BM25 and `score` as the cosine of the best cell; fewer where the index has no
+        more that share a word with the query.
+
+    Raises:
+        RowIndexError: The index has no words.
+        MissingExtraError: tantivy is not installed.
+    """
+    if not queries:
+        return []
+    first = index.search(list(queries), k=k + SPARE, mode="lexical")
+    owned = own if own is not None else [""] * len(queries)
+    return [
+        _allowed(index, query, k, rows, guard, normalise(question))
+        for query, rows, question in zip(queries, first, owned, strict=True)
+    ]
+
+
+def nearness(rows: Sequence[RetrievedRow]) -> float:
+    """Return how near what was found for a query comes to it: the highest BM25, 0 where nothing was found.
+
+    Not the cosine: whoever asks at inference knows passages by their words, and need not load an encoder.
+    """
+    return max((row.parts["lexical"] for row in rows), default=0.0)
+
+
+def _allowed(
+    index: RowIndex, query: str, k: int, rows: list[RetrievedRow], guard: EvaluationGuard | None, own: str
+) -> list[RetrievedRow]:
+    limit = k + SPARE
+    while True:
+        allowed = [row for row in rows if not (_holds(row, own) or (guard and overlap(row, guard) is not None))]
+        if len(allowed) >= k or len(rows) < limit:
+            return allowed[:k]
+        limit *= 4
+        rows = index.search(query, k=limit, mode="lexical")
+
+
+def _holds(row: RetrievedRow, own: str) -> bool:
+    return len(own) >= MIN_CHARS and any(own in normalise(text) for text in row.source.cells.values())
