@@ -14,6 +14,7 @@ import typer
 from rebase_hf.cli.runs import Shortfall
 from rebase_hf.errors import JournalError, NoExamplesError, RebaseError
 from rebase_hf.home import rebase_home
+from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
 from rebase_hf.run_folder import (
@@ -193,7 +194,10 @@ def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
         for example in _examples(folder, "train"):
             prompt = f"{task.instruction}\n\n{task.input_text(example)}"
             answer = example[task.output]
-            if task.reasons:
+            if example.get("passages") is not None:  # as the student that retrieves is trained
+                prompt = grounded_input(task, example, example["passages"])
+                answer = grounded_target(example["rationale"], answer)
+            elif example.get("rationale"):
                 answer = f"{example['rationale']}\nAnswer: {answer}"
             chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
             record = {"messages": chat} if format == "messages" else {"prompt": prompt, "completion": answer}

@@ -54,7 +54,7 @@ def dataset_limits(folder: FinishedRun) -> list[str]:
             f"{len(folder.task.examples)} examples labelled the retrieved rows, and the rows it was sure about were "
             "kept. Its mistakes are in the labels, and hard cases are under-represented."
         )
-    limits.append("**Labels were not checked by a person.** They are what the teacher said, after automatic checks.")
+    limits.append(_unchecked(folder))
     rows, datasets = sum(folder.split_sizes.values()), _rows_by_dataset(folder.sources)
     if datasets and (len(datasets) < 4 or max(datasets.values()) > rows / 2):
         name, count = max(datasets.items(), key=lambda item: item[1])
@@ -74,6 +74,17 @@ def dataset_limits(folder: FinishedRun) -> list[str]:
             "**The teacher's licence was not recorded.** Its terms may restrict what its outputs are used for."
         )
     return limits
+
+
+def _unchecked(folder: FinishedRun) -> str:
+    if folder.method == "kard":
+        return (
+            "**Rationales were not checked by a person.** The answers are the task's own; the teacher knew them when "
+            "it explained them, and an explanation that leads to the right answer may still be wrong."
+        )
+    if folder.method == "retrieved":
+        return "**Rows were not checked by a person.** They are as their datasets have them, mapped by a rule."
+    return "**Labels were not checked by a person.** They are what the teacher said, after automatic checks."
 
 
 def student_limits(folder: FinishedRun) -> list[str]:

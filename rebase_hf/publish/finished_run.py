@@ -125,6 +125,13 @@ class FinishedRun:
 
         return {split: pq.read_metadata(file).num_rows for split, file in self.data_files.items()}
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The dataset's columns."""
+        import pyarrow.parquet as pq
+
+        return tuple(pq.read_schema(next(iter(self.data_files.values()))).names)
+
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each row with its split; labels as text."""
         import pyarrow.parquet as pq

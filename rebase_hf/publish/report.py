@@ -119,7 +119,7 @@ def _costs(report: Any) -> list[tuple[str, str]]:
 
 
 def _fields(folder: FinishedRun) -> tuple[str, ...]:
-    return (*folder.task.fields, *(["rationale"] if folder.task.reasons else []))
+    return (*folder.task.fields, *(["rationale"] if "rationale" in folder.columns else []))
 
 
 def _rows(folder: FinishedRun) -> list[dict[str, Any]]:
