@@ -17,18 +17,22 @@ from rebase_hf.errors import TaskError
 from rebase_hf.features import task_features
 from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.labelled_rows import Rows
 from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.fitting import check_method
 from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import TeacherIdentity, identify
 from rebase_hf.teacher.target import Teacher
 
 GIVE_UP_AFTER = 600.0
+# What a plan has read: another process reads it there.
+READ_ANEW = ("evaluation_rows", "further_evaluation_rows", "guard")
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
     "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
@@ -66,6 +70,7 @@ class Plan:
     @cached_property
     def run_id(self) -> str:
         """A digest of everything that decides the examples; no address, key, concurrency or budget is in it."""
+        sets = [evaluation_set(address).fingerprint() for address in self.checks.evaluation_sets]
         content = {
             "task": self.task.fingerprint,
             "index": None if self.index is None else self.index.fingerprint,
@@ -73,7 +78,7 @@ class Plan:
             "sampling": [self.teacher.temperature, self.teacher.max_tokens],
             "method": self.method,
             "options": told_options(self.options),
-            "checks": asdict(self.checks),
+            "checks": asdict(self.checks) | {"evaluation_sets": sets},
             "num_examples": self.num_examples,
             "seed": self.seed,
             "code": code_fingerprint(),
@@ -101,13 +106,18 @@ class Plan:
 
     @cached_property
     def guard(self) -> EvaluationGuard:
-        """What the evaluation set says, to be asked whether a text gives any of it away."""
-        return EvaluationGuard(self.task, self.evaluation_rows)
+        """What the evaluation sets say, to be asked whether a text gives any of it away."""
+        return EvaluationGuard(self.task, self.evaluation_rows, self.further_evaluation_rows)
 
     @cached_property
     def evaluation_rows(self) -> list[dict[str, str]]:
         """The rows of the task's evaluation set, read once a process."""
         return self.task.evaluation_rows()
+
+    @cached_property
+    def further_evaluation_rows(self) -> list[Rows]:
+        """The rows of the evaluation sets that the checks name beside the task's own, read once a process."""
+        return read_evaluation_sets(self.checks.evaluation_sets)
 
     @property
     def session(self) -> str:
@@ -116,7 +126,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         # No token goes into a pickle: workers find it where this process did, in their environment.
-        return {k: v for k, v in self.__dict__.items() if k not in ("token", "evaluation_rows", "guard")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("token", *READ_ANEW)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, token=None)
@@ -194,10 +204,11 @@ def check_before_paying(plan: Plan) -> None:
     """Read what is needed once the teacher is asked, so that what is wrong with it is said before.
 
     Raises:
-        TaskError: The evaluation set can't be read.
+        TaskError: An evaluation set can't be read.
         TeacherRefused: The teacher's key is missing.
     """
     len(plan.evaluation_rows)
+    len(plan.further_evaluation_rows)
     if plan.teacher.kind == "provider":
         from rebase_hf.teacher.providers import provider_key
 

@@ -144,8 +144,9 @@ def results(story):
 
 
 ALL_CHECKS = [
-    "readable", "empty_field", "label_not_in_task", "answer_not_in_input", "rationale_without_reasoning",
-    "low_confidence", "in_evaluation_set", "label_full", "few_shot_copy or duplicate_output",
+    "readable", "empty_field", "teacher_declined", "label_not_in_task", "answer_not_in_input",
+    "rationale_without_reasoning", "too_short or too_long", "other_language", "low_confidence", "in_evaluation_set",
+    "label_full", "few_shot_copy or duplicate_output",
 ]  # fmt: skip
 IDLE = {
     "answer_not_in_input", "rationale_without_reasoning", "low_confidence", "in_evaluation_set", "label_full",
@@ -253,7 +254,8 @@ def test_attempts_of_an_answer_are_told(trace, stories):
 def test_a_row_dropped_by_a_check_passed_those_before_and_met_none_after(trace, stories):
     story = stories["wrong label"][0]
     assert story["outcome"]["outcome"] == "dropped" and story["outcome"]["reason"] == "label_not_in_task"
-    assert results(story) == {**NOT_RUN, "readable": "passed", "empty_field": "passed", "label_not_in_task": "refused"}
+    passed = dict.fromkeys(("readable", "empty_field", "teacher_declined"), "passed")
+    assert results(story) == {**NOT_RUN, **passed, "label_not_in_task": "refused"}
     assert json.loads(story["requests"][0]["answer"]["text"])["desk"] == "complaints"
     (copy,) = stories["copy"]
     assert results(copy) == {**PASSED, "few_shot_copy or duplicate_output": "refused"}
@@ -445,6 +447,9 @@ def test_a_large_ledger_is_read_line_by_line(tmp_path):
     assert peak < 2e6 < (tmp_path / "ledger.jsonl").stat().st_size / 10
 
 
+GERMAN = "Ich habe die Rechnung für den Mai noch nicht bekommen und bitte um eine Kopie. "
+
+
 def test_checks_are_told_in_the_order_in_which_they_are_applied():
     """An answer that every check refuses is mended one check at a time, and meets the next each time."""
     task = Task.load(TASK | {"examples": [{**example, "rationale": "It says so."} for example in TASK["examples"]]})
@@ -470,10 +475,14 @@ def test_checks_are_told_in_the_order_in_which_they_are_applied():
     full = replace(Completion("k", "{}", "stop", "t"), confidence=0.9)
     for each in (gate, guarded):
         each.decide(Draft((), None), full, Parsed(first, "It says so."))
+    declined = "I'm sorry, I can't help with that."
     decide(guarded)
+    decide(guarded, fields={"message": held, "desk": "money"}, rationale=declined)
     decide(guarded, fields={"message": held, "desk": "sales"}, rationale="money")
     decide(guarded, fields={"message": held, "desk": "money"})
-    decide(guarded, rationale="It says so.")
+    decide(guarded, fields={"message": GERMAN * 20, "desk": "money"}, rationale="It says so.")
+    decide(guarded, fields={"message": GERMAN, "desk": "money"})
+    decide(guarded, fields={"message": held, "desk": "money"})
     decide(guarded, confidence=0.9)
     decide(gate)
     decide(gate, fields={"message": held, "desk": "other"})

@@ -1,15 +1,15 @@
 """Small pure checks: an answer passes (None), or has a reason not to.
 
-Each looks at one answer alone. What depends on the answers accepted before (duplicates) is in `gate.py`.
+Each looks at one answer alone; `answer_checks.py` puts them together for a task, with those that its examples decide.
+What depends on the answers accepted before (duplicates) is in `gate.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rebase_hf.task import Task
 
 Fields = Mapping[str, str]
 Refusal = tuple[str, str]
-Check = Callable[[Task, Fields, str | None], Refusal | None]
 
 
 def empty_field(task: Task, fields: Fields, rationale: str | None) -> Refusal | None:
@@ -39,9 +39,6 @@ def rationale_without_reasoning(task: Task, fields: Fields, rationale: str | Non
     if rationale is not None and rationale.strip() == fields[task.output].strip():
         return ("rationale_without_reasoning", "the rationale only repeats the output")
     return None
-
-
-ANSWER_CHECKS: tuple[Check, ...] = (empty_field, label_not_in_task, answer_not_in_input, rationale_without_reasoning)
 
 
 def settle_label(task: Task, label: str) -> str:

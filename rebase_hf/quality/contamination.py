@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rebase_hf.labelled_rows import Rows
 from rebase_hf.quality.duplicates import normalise, tokens, words
 from rebase_hf.task import Task
 
@@ -14,6 +15,8 @@ MIN_CHARS = 20
 SIMILAR = 0.95
 # What this share of the evaluation set has in common with an example of the task is its form, not what it says.
 FORM_SHARE = 0.5
+# A short text that so many rows have, on average over its column, names their kind.
+KIND_ROWS = 20
 # What a dataset's name ends in for a language or a version: no part of the family's name.
 _SUFFIXES = frozenset(
     ("en", "de", "fr", "es", "it", "pt", "nl", "da", "sv", "pl", "ru", "zh", "ja", "ko", "ar", "hi", "tr", "v", "r")
@@ -31,23 +34,32 @@ class EvaluationGuard:
     combination; for a generation task the outputs are too. Case, punctuation and blanks do not count, nor does what
     half of the evaluation set and an example of the task have in common (`Find a movie similar to ...`).
 
+    Args:
+        rows: The task's evaluation rows.
+        sets: The rows of further evaluation sets; every column of texts is guarded, and whole inputs where a set has
+            the task's input fields.
+
     Attributes:
         texts: What is guarded, each text once.
     """
 
-    def __init__(self, task: Task, rows: Sequence[Mapping[str, str]]) -> None:
-        texts_of_rows = [list(dict.fromkeys(_guarded(task, row))) for row in rows]
-        form = _Form(task, texts_of_rows)
-        texts = dict.fromkeys(text for texts in texts_of_rows for text in texts)
-        self.texts = tuple(
-            text for text in texts if len(plain := normalise(text)) >= MIN_CHARS and plain not in form.texts
-        )
-        self._grams = {gram for text in self.texts for gram in _ngrams(words(text))} - form.grams
+    def __init__(self, task: Task, rows: Sequence[Mapping[str, str]], sets: Sequence[Rows] = ()) -> None:
+        said = [[list(dict.fromkeys(guarded_texts(task, row))) for row in rows], *map(_texts_of_rows, sets)]
+        texts: dict[str, None] = {}
+        self._grams: set[tuple[str, ...]] = set()
+        for texts_of_rows in said:
+            form = _Form(task, texts_of_rows)
+            distinct = dict.fromkeys(text for texts in texts_of_rows for text in texts)
+            kept = [t for t in distinct if len(plain := normalise(t)) >= MIN_CHARS and plain not in form.texts]
+            texts.update(dict.fromkeys(kept))
+            self._grams |= {gram for text in kept for gram in _ngrams(words(text))} - form.grams
+        self.texts = tuple(texts)
         self._short = _Phrases(tokens(text) for text in self.texts if len(words(text)) < NGRAM)
-        self._whole = {normalise(task.input_text(row)) for row in rows}
+        whole = [row for other in sets for row in other if all(row.get(name) is not None for name in task.inputs)]
+        self._whole = {normalise(task.input_text(row)) for row in (*rows, *whole)}
 
     def __bool__(self) -> bool:
-        return bool(self._whole)
+        return bool(self._whole or self.texts)
 
     def overlap(self, text: str) -> str | None:
         """Return the words that a text shares with the evaluation set, or None."""
@@ -62,12 +74,26 @@ class EvaluationGuard:
         return normalise(text) in self._whole
 
 
-def _guarded(task: Task, row: Mapping[str, str]) -> Iterator[str]:
+def guarded_texts(task: Task, row: Mapping[str, str]) -> Iterator[str]:
+    """Yield the texts of a row that are kept apart: its inputs, together and each, and what is to be generated."""
     yield task.input_text(row)
     if len(task.inputs) > 1:
         yield from (row[name] for name in task.inputs)
     if task.kind == "generation":
         yield row[task.output]
+
+
+def _texts_of_rows(rows: Rows) -> list[list[str]]:
+    """Return what each row of a set says, in the columns of texts that it has."""
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if _is_said(rows, name)]
+    return [list(dict.fromkeys(text for name in columns if (text := row.get(name)) is not None)) for row in rows]
+
+
+def _is_said(rows: Rows, column: str) -> bool:
+    """Whether a column says something of each row, and does not just name its kind: a label, a topic, a language."""
+    texts = [text for row in rows if (text := row.get(column)) is not None]
+    distinct = set(texts)
+    return len(texts) < KIND_ROWS * len(distinct) or any(len(words(text)) >= NGRAM for text in distinct)
 
 
 class _Form:
@@ -79,7 +105,7 @@ class _Form:
     """
 
     def __init__(self, task: Task, texts_of_rows: Sequence[Sequence[str]]) -> None:
-        known = [text for example in task.examples for text in _guarded(task, example)]
+        known = [text for example in task.examples for text in guarded_texts(task, example)]
         texts, grams = {normalise(text) for text in known}, {gram for text in known for gram in _ngrams(words(text))}
         rows_with: Counter[str | tuple[str, ...]] = Counter()
         for row in texts_of_rows:

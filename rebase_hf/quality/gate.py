@@ -5,12 +5,13 @@ the same dataset whatever the concurrency.
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from rebase_hf.quality.checks import ANSWER_CHECKS, Refusal, settle_label
-from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.quality.answer_checks import AnswerCheck, answer_checks
+from rebase_hf.quality.checks import Refusal, settle_label
+from rebase_hf.quality.contamination import EvaluationGuard, guarded_texts
 from rebase_hf.quality.duplicates import NEAR, NearDuplicates, shared_shingles
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
@@ -25,18 +26,40 @@ class CheckOptions:
         near_duplicates: Similarity from which an output repeats another, or an example of the task; 1.0 drops equal
             texts only; None drops nothing for it. What the examples of the task all share does not count.
         guard_evaluation: Drop outputs that give away evaluation rows, or nearly repeat one.
+        evaluation_sets: Evaluation sets to keep out of training beside the task's own, each a path or a Hub id,
+            `ID:CONFIG:SPLIT` where needed; every column of texts counts, for retrieval and for outputs.
+        refusals: Drop answers that decline to answer ("I can't help with that").
+        length_factor: Drop answers with a field this many times longer than its longest example, or shorter than its
+            shortest; None takes any length.
+        language: Drop answers with a field that is clearly in another language than the task's and its examples.
         min_confidence: Drop answers that the teacher itself is less sure of than this. Only the few-shot teacher says
             how sure it is; None takes every answer.
         confident_share: Drop answers that are not among this share of the surest ones, of those with the same label
             decided before. No fixed confidence means the same from task to task; the order does.
         label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
+        semantic_duplicates: Similarity of embeddings from which a row says what an earlier one does; None looks at
+            words alone. This and what follows looks at the whole set (`whole_set.py`).
+        similar_to_evaluation: Similarity of embeddings from which a row is too near an evaluation text.
+        balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
     """
 
     near_duplicates: float | None = NEAR
     guard_evaluation: bool = True
+    evaluation_sets: Sequence[str] = ()
+    refusals: bool = True
+    length_factor: float | None = 10.0
+    language: bool = True
     min_confidence: float | None = None
     confident_share: float | None = None
     label_share: float | None = None
+    semantic_duplicates: float | None = None
+    similar_to_evaluation: float | None = None
+    balance: bool | Mapping[str, float] = False
+
+    def __post_init__(self) -> None:
+        # A report gives lists back, and one set may be named without a list.
+        sets = (self.evaluation_sets,) if isinstance(self.evaluation_sets, str) else tuple(self.evaluation_sets)
+        object.__setattr__(self, "evaluation_sets", sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +87,26 @@ def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool)
         guarded: The task has an evaluation set.
         sure: The teacher says how sure it is.
     """
-    idle = {
-        "label_not_in_task": None if task.labels else "the task has no labels",
-        "answer_not_in_input": None if task.extractive else "the task is not extractive",
-        "rationale_without_reasoning": None if task.reasons else "the task has no rationales",
-    }
     bounded = options.min_confidence is not None or options.confident_share is not None
     capped = options.label_share is not None and bool(task.labels)
+    unguarded = None if guarded or options.evaluation_sets else "there is no evaluation set"
     return (
-        *(CheckStep((check.__name__,), idle.get(check.__name__)) for check in ANSWER_CHECKS),
+        *(CheckStep(check.reasons, check.idle) for check in _answer_checks(task, options)),
         CheckStep(
             ("low_confidence",),
             "the teacher does not say how sure it is" if not sure else None if bounded else "any confidence will do",
         ),
-        CheckStep(
-            ("in_evaluation_set",),
-            "the task has no evaluation set" if not guarded else None if options.guard_evaluation else "it is off",
-        ),
+        CheckStep(("in_evaluation_set",), unguarded if options.guard_evaluation else "it is off"),
         CheckStep(("label_full",), None if capped else "labels have no limit"),
         CheckStep(
             ("few_shot_copy", "duplicate_output"), None if options.near_duplicates is not None else "repeats may stay"
         ),
+    )
+
+
+def _answer_checks(task: Task, options: CheckOptions) -> tuple[AnswerCheck, ...]:
+    return answer_checks(
+        task, refusals=options.refusals, length_factor=options.length_factor, language=options.language
     )
 
 
@@ -113,6 +135,7 @@ class Gate:
         self._repeats = repeats_inputs
         self._guard = guard if options.guard_evaluation else EvaluationGuard(task, [])
         self._options = options
+        self._answer_checks = _answer_checks(task, options)
         self._method = method
         self._teacher = teacher
         self._caps: Mapping[str, int] = label_counts(label_shares or {}, num_examples)
@@ -152,8 +175,8 @@ class Gate:
 
     def _refusal(self, fields: dict[str, str], rationale: str | None, completion: Completion) -> Refusal | None:
         task = self._task
-        for check in ANSWER_CHECKS:
-            if (refusal := check(task, fields, rationale)) is not None:
+        for check in self._answer_checks:
+            if (refusal := check.refuse(fields, rationale)) is not None:
                 return refusal
         if (unsure := self._unsure(fields[task.output], completion.confidence)) is not None:
             return unsure
@@ -198,10 +221,7 @@ class Gate:
         text = self._task.input_text(fields)
         if self._guard.equals(text):
             return text[:200]
-        parts = [text, *(fields[name] for name in self._task.inputs)]
-        if self._task.kind == "generation":
-            parts.append(fields[self._task.output])
-        for part in dict.fromkeys(parts):
+        for part in dict.fromkeys(guarded_texts(self._task, fields)):
             if (shared := self._guard.overlap(part)) is not None:
                 return shared
             if (found := self._held.find(part)) is not None:
