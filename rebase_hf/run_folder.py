@@ -15,6 +15,7 @@ from rebase_hf.errors import RebaseError
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan, dataset_features
+from rebase_hf.run_diversity import run_diversity
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -94,12 +95,12 @@ def _forget_other_run(folder: Path, run_id: str) -> None:
 def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]:
     """Return what `report.json` says of a run: every count computed from its decisions."""
     plan, tally, state, usage = run.plan, run.tally(), run.state(), run.usage()
-    sources, labels, scores, splits = Counter[str](), Counter[str](), [], Counter[str]()
+    labels, scores, splits, texts, made_from = Counter[str](), [], Counter[str](), [], []
     for position, record in _decided(run):
         example = json.loads(record)
         splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
-        if example["provenance"]["dataset"] is not None:
-            sources[example["provenance"]["dataset"]] += 1
+        texts.append(plan.task.input_text(example["fields"]))
+        made_from.append(example["provenance"]["dataset"])
         if plan.task.labels:
             labels[example["fields"][plan.task.output]] += 1
         if example["provenance"]["score"] is not None:
@@ -126,10 +127,11 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "tokens": {"prompt": usage.get("prompt_tokens", 0), "completion": usage.get("completion_tokens", 0)},
         "cost": usage.get("cost"),
         "seconds": {name: round(value, 2) for name, value in usage.get("seconds", {}).items()},
-        "sources": dict(sources.most_common()),
+        "sources": dict(Counter(filter(None, made_from)).most_common()),
         "labels": {label: labels[label] for label in plan.task.labels},
         "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
         "splits": dict(splits),
+        "diversity": run_diversity(plan, texts, made_from),
     }
 
 
