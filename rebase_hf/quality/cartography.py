@@ -1,8 +1,8 @@
 """Dataset cartography: which examples a student finds hard to learn, and so may be labelled wrongly.
 
 Swayamdipta et al. (arXiv 2009.10795) train on a dataset and watch, epoch after epoch, the probability of each
-example's own label. SynthesizRR (arXiv 2405.10040) keeps the most confident 83 % of each label; what it drops is mostly examples
-that are not what their label says.
+example's own label. SynthesizRR (arXiv 2405.10040) keeps the most confident 83 % of each label, and drops what is
+mostly not what its label says.
 
 1. Record the dynamics: `learning.py` trains a linear head on vectors, or a caller brings those of its own student.
 2. An example's confidence is the mean over the epochs, its variability the standard deviation, its correctness the
