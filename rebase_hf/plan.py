@@ -20,6 +20,7 @@ from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
+from rebase_hf.quality.answerability import check_blind
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.task import Task
@@ -29,7 +30,7 @@ from rebase_hf.teacher.target import Teacher
 GIVE_UP_AFTER = 600.0
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
-    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/prompts",
+    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
     "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model", "setfit_training", "leader", "round",
     "questions", "decisions", "outcomes",
 )  # fmt: skip
@@ -159,6 +160,7 @@ def make_plan(
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
     check_method(how, task, read, teacher)
+    check_blind(checks.answerable if checks else 0, teacher)
     opened = open_index(index) if how.needs_index else None
     identity = identify(teacher, task, token)
     plan = Plan(

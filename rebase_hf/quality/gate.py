@@ -30,6 +30,8 @@ class CheckOptions:
         confident_share: Drop answers that are not among this share of the surest ones, of those with the same label
             decided before. No fixed confidence means the same from task to task; the order does.
         label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
+        answerable: Drop outputs that the teacher, asked blind three times, does not give this many times again; 0 asks
+            nothing. For labels, spans and short answers (`answerability.py`).
     """
 
     near_duplicates: float | None = NEAR
@@ -37,6 +39,7 @@ class CheckOptions:
     min_confidence: float | None = None
     confident_share: float | None = None
     label_share: float | None = None
+    answerable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
