@@ -18,10 +18,12 @@ from rebase_hf.index.encoders import load_encoder
 from rebase_hf.quality.cartography import draw_map
 from rebase_hf.quality.diversity import diversity_report
 from rebase_hf.quality.learning import training_dynamics
+from rebase_hf.run_diversity import ENCODED_CHARS, ENCODED_ROWS
 
 KIT = "REBASE_KIT"
 TASKS = ("banking77", "dbpedia14", "crowdflower_emotion", "boolq")
 TARGET_SECONDS = 20
+TARGET_ENCODING = 10
 
 
 def main() -> None:
@@ -45,7 +47,14 @@ def diversity_lines(options: argparse.Namespace) -> list[Line]:
     seconds = time.process_time() - began
     words = sum(len(text.split()) for text in ours) / len(ours)
     what = f"all measures of {options.rows:,} texts of {words:.0f} words, vectors given"
-    return [Line("diversity", what, **at_most(seconds, TARGET_SECONDS, "s"))]
+    lines = [Line("diversity", what, **at_most(seconds, TARGET_SECONDS, "s"))]
+    encoder = load_encoder()
+    encoder.encode(["loaded"])
+    cut = [text[:ENCODED_CHARS] for text in texts[: 2 * ENCODED_ROWS]]
+    began = time.process_time()
+    encoder.encode(cut)
+    what = f"encoding what a run's report encodes: {len(cut)} texts of {ENCODED_CHARS} characters at most"
+    return [*lines, Line("encoding", what, **at_most(time.process_time() - began, TARGET_ENCODING, "s"))]
 
 
 def planted_line(task: str, options: argparse.Namespace) -> Line:

@@ -11,15 +11,16 @@ from rebase_hf.quality.diversity import MIN_ROWS, ROWS, Encode, diversity_report
 
 logger = logging.getLogger(__name__)
 
-# A small sentence encoder takes about 20 ms for a text of this length on one core, so that both sides take seconds.
-ENCODED_ROWS = 300
-ENCODED_CHARS = 500
+# Encoding takes longest by far: so many texts of either side, each so long, take seconds with a small encoder on one
+# core (`python -m benchmarks.quality_insight`).
+ENCODED_ROWS = 200
+ENCODED_CHARS = 400
 
 
 def run_diversity(plan: Plan, texts: Sequence[str], sources: Sequence[str | None]) -> dict[str, Any] | None:
     """Return what `report.json` says under `diversity`; None of fewer than 20 examples.
 
-    Taken of 1,000 examples at most. What needs vectors is taken of 300 of them, each cut to 500 characters, with the
+    Taken of 1,000 examples at most. What needs vectors is taken of 200 of them, each cut to 400 characters, with the
     index's encoder, and left out where there is no index. Nothing of it changes the dataset.
 
     Args:
