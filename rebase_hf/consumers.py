@@ -17,8 +17,11 @@ from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
 from rebase_hf.leader import POLL_SECONDS, Leader
 from rebase_hf.plan import Plan
+from rebase_hf.quality.answerability import TRIES, answerable
 from rebase_hf.quality.gate import Gate
+from rebase_hf.questions import Dialogue
 from rebase_hf.round import Work
+from rebase_hf.rows import Draft
 from rebase_hf.teacher.asking import Asker, open_teacher
 from rebase_hf.teacher.journal import Journal
 from rebase_hf.turn import Turn
@@ -200,13 +203,19 @@ def work_of(plan: Plan) -> Work:
             spent=spent,
         )
 
+    def dialogue(draft: Draft) -> Dialogue:
+        led = how.dialogue(ground(), draft)
+        return answerable(plan.task, led, needed=plan.checks.answerable) if plan.checks.answerable else led
+
     turn = Turn(plan.questions, plan.run_id)
     prepare = how.prepare
     return Work(
         drafts=lambda prepared: how.drafts(ground(), prepared),
-        dialogue=lambda draft: how.dialogue(ground(), draft),
+        dialogue=dialogue,
         prepare=None if prepare is None else lambda: prepare(ground()),
         outputs_each=how.outputs_each(plan.options),
+        questions_each=how.questions_each(plan.options),
+        blind_each=how.outputs_each(plan.options) * (TRIES if plan.checks.answerable else 0),
         output=plan.task.output,
         gate=gate,
         open_asker=open_asker,

@@ -13,6 +13,8 @@ from rebase_hf.decisions import Decisions
 from rebase_hf.earlier_runs import ENOUGH, EarlierRun, earlier_runs
 from rebase_hf.plan import Plan
 from rebase_hf.rehearsal import Rehearsal, check_again, failed_outputs
+from rebase_hf.task import Task
+from rebase_hf.teacher.blind_prompts import blind_draft, blind_keys
 from rebase_hf.teacher.budget import CHARS_PER_TOKEN
 from rebase_hf.teacher.earlier_answers import EarlierAnswers, earlier_answers
 from rebase_hf.teacher.journal import Journal
@@ -136,10 +138,13 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
     repairs = (unsent.count - rehearsed.repairs) * (rehearsed.unreadable / answered if answered >= ENOUGH else 0.0)
     again = unsent.chars / unsent.count * per_char + answer + 50.0 if unsent.count else 0.0
     # What follows on an answer that is not there yet can't be seen: as long as what is asked before it, on average.
-    further = rehearsed.pending * (plan.how.questions_each(plan.options) - 1)
-    requests = ceil(unsent.count + repairs + further)
-    prompt_tokens = round(unsent.chars * (1 + further / max(1, unsent.count)) * per_char + repairs * again)
-    completion_tokens = round((unsent.count + repairs + further) * answer)
+    sent = unsent.count + repairs + rehearsed.further + rehearsed.blind
+    blind_chars, blind_answer_chars = _blind_lengths(plan.task)
+    chars = unsent.chars * (1 + rehearsed.further / max(1, unsent.count)) + rehearsed.blind * blind_chars
+    prompt_tokens = round(chars * per_char + repairs * again)
+    outputs_alone = rehearsed.blind + unsent.forms[blind_keys(plan.task)]
+    completion_tokens = round((sent - outputs_alone) * answer + outputs_alone * blind_answer_chars * per_char)
+    requests = ceil(sent)
     prices = plan.teacher.price_per_million
     cost = None if prices is None else (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1_000_000
     spent = {"max_requests": requests, "max_tokens_total": prompt_tokens + completion_tokens, "max_cost": cost or 0.0}
@@ -163,6 +168,13 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
         stops=_stops(plan, spent, examples, rehearsed.accepted),
         changed=changed,
     )
+
+
+def _blind_lengths(task: Task) -> tuple[float, float]:
+    """Return how many characters it takes to ask for an output alone, and to answer: for the task's own examples."""
+    prompts = [message.content for example in task.examples for message in blind_draft(task, example).messages]
+    answers = [row_json({key: example[key] for key in blind_keys(task)}) for example in task.examples]
+    return sum(map(len, prompts)) / len(task.examples), sum(map(len, answers)) / len(task.examples)
 
 
 def _tokens_per_char(plan: Plan, sample: Sequence[Mapping[str, Any]], known: EarlierAnswers) -> tuple[float, str]:

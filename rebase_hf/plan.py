@@ -23,6 +23,7 @@ from rebase_hf.methods.fitting import check_method
 from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
+from rebase_hf.quality.answerability import check_blind
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
 from rebase_hf.quality.gate import CheckOptions
@@ -179,6 +180,7 @@ def make_plan(
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
     check_method(how, task, read, teacher, consult)
+    check_blind(checks.answerable if checks else 0, teacher)
     opened = open_index(index) if how.needs_index else None
     identity = identify(teacher, task, token)
     plan = Plan(

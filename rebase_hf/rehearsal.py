@@ -5,6 +5,7 @@ What is there is parsed and checked as the run does it (leader.py); what is not 
 
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,17 +36,26 @@ class _Found:
 
 @dataclass(slots=True)
 class Unsent:
-    """Requests that would be sent: their number, the length of their prompts, and a fair sample of them."""
+    """Requests that would be sent.
+
+    Attributes:
+        count: Their number.
+        chars: The length of their prompts.
+        forms: How many of them ask for an object with these keys.
+        sample: A fair sample of them.
+    """
 
     chance: random.Random
     count: int = 0
     chars: int = 0
+    forms: Counter[tuple[str, ...]] = field(default_factory=Counter)
     sample: list[Mapping[str, Any]] = field(default_factory=list)
 
     def add(self, content: Mapping[str, Any]) -> None:
         """Count a request; every one has the same chance to stand in the sample."""
         self.count += 1
         self.chars += prompt_chars(content)
+        self.forms[tuple((content["schema"] or {}).get("properties", ()))] += 1
         if len(self.sample) < SAMPLE:
             self.sample.append(content)
         elif (place := self.chance.randrange(self.count)) < SAMPLE:
@@ -63,9 +73,10 @@ class Rehearsal:
     Attributes:
         known: Row by row, whether its first question would be answered by the journal.
         pending: Rows that something would be asked about.
+        further: Questions that follow on those, once they are answered; `blind` ask about what comes out.
         held: Rows that the journal holds an answer or a failure to, usable or not.
         failed: What the journal holds of the rows that would be in quarantine, and must forget for them to be asked
-            about again: the request that failed, or all the answers that could not be read.
+            about again: the requests that failed, or all the answers that could not be read.
     """
 
     def __init__(
@@ -77,6 +88,7 @@ class Rehearsal:
         self.known: list[bool] = []
         self.failed: list[dict[str, Outcome]] = []
         self.pending = self.held = self.decided = self.accepted = self.unreadable = self.repairs = 0
+        self.further = self.blind = 0
         self.unsent = Unsent(random.Random(plan.seed))
 
     @property
@@ -126,6 +138,7 @@ class Rehearsal:
         dialogue = self._work.dialogue(draft)
         answers: dict[str, Completion] = {}
         first: Mapping[str, Any] | None = None
+        put = 0
         try:
             questions = next(dialogue)
             while True:
@@ -135,21 +148,21 @@ class Rehearsal:
                     self.held += not found.unknown
                 if questions[0].repair == 0:
                     first, answers = self._content(questions[0]), {}
+                    put += len(questions)
                 elif questions[0].repair == 1:
                     self.unreadable += 1
                 if found.failed:
-                    key, content = next(iter(found.failed.items()))
-                    self._fail({key: found.failures[key]}, again=content)
+                    self._fail(found.failures, again=(*found.failed.values(), *found.unknown), put=put)
                     return
                 if found.unknown:
-                    self.pending += 1
+                    self._wait(put)
                     for content in found.unknown:
                         self._ask(content)
                     return
                 answers |= found.answers
                 questions = dialogue.send(tuple(found.answers.values()))
         except StopIteration as end:
-            self._settle(end.value, answers, first)
+            self._settle(end.value, answers, first, put)
 
     def _find(self, questions: Sequence[Draft]) -> "_Found":
         """Look up what the journal holds of questions."""
@@ -170,24 +183,34 @@ class Rehearsal:
         self.repairs += content["repair"] > 0
         self.unsent.add(content)
 
-    def _fail(self, failed: Mapping[str, Outcome], *, again: Mapping[str, Any]) -> None:
+    def _wait(self, put: int) -> None:
+        """Count a row that something would be asked about; `put` are its questions so far, those unanswered too."""
+        self.pending += 1
+        own = self._work.questions_each
+        if put <= own:
+            self.further += own - put
+            self.blind += self._work.blind_each
+
+    def _fail(self, failed: Mapping[str, Outcome], *, again: Sequence[Mapping[str, Any]], put: int) -> None:
         self.failed.append(dict(failed))
         if not self._retry:
             self.decided += 1
             return
-        self.known[-1] = again["repair"] > 0
-        self.pending += 1
-        self._ask(again)
+        self.known[-1] = again[0]["repair"] > 0
+        self._wait(put)
+        for content in again:
+            self._ask(content)
 
     def _settle(
         self,
         outcomes: Sequence[Answered | Dropped],
         answers: Mapping[str, Completion],
         first: Mapping[str, Any] | None,
+        put: int,
     ) -> None:
         """Decide on what a row's answers say, as the run would."""
         if first is not None and any(isinstance(o, Dropped) and o.stage == "teacher" for o in outcomes):
-            self._fail(answers, again=first)
+            self._fail(answers, again=(first,), put=put)
             return
         for outcome in outcomes:
             self.decided += 1

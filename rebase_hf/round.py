@@ -41,6 +41,8 @@ class Work:
         dialogue: What is asked about a draft.
         prepare: What is asked once, before all drafts; None where nothing is.
         outputs_each: How many examples one draft is asked for.
+        questions_each: How many questions a draft takes, when the answers can be read; `blind_each` are asked after
+            them, about what came out.
         output: The task's output field.
         open_asker: Opens the teacher, given what this session has spent already.
         session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
@@ -51,6 +53,8 @@ class Work:
     dialogue: Callable[[Draft], Dialogue]
     prepare: Callable[[], Preparation] | None
     outputs_each: int
+    questions_each: int
+    blind_each: int
     output: str
     gate: Callable[[], Gate]
     open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]

@@ -17,6 +17,7 @@ from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan, dataset_features
 from rebase_hf.rehearsal import prepared_of
+from rebase_hf.run_diversity import run_diversity
 from rebase_hf.task import Task
 
 VERSIONS_OF = (
@@ -97,12 +98,16 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
     """Return what `report.json` says of a run: every count computed from its decisions."""
     plan, tally, state, usage = run.plan, run.tally(), run.state(), run.usage()
     sources, labels, scores, splits = Counter[str](), Counter[str](), [], Counter[str]()
+    texts: list[str] = []
+    made_from: list[str | None] = []
     for position, record in _decided(run):
         example = json.loads(record)
         splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
         # Made from a row, from passages alone, or from nothing that was retrieved.
-        made_from = example["provenance"]["dataset"]
-        sources.update([made_from] if made_from else {source["dataset"] for source in example["sources"]})
+        row, passages = example["provenance"]["dataset"], {s["dataset"] for s in _passages(example)}
+        sources.update([row] if row else passages)
+        texts.append(plan.task.input_text(example["fields"]))
+        made_from.append(row)
         if plan.task.labels:
             labels[example["fields"][plan.task.output]] += 1
         if example["provenance"]["score"] is not None:
@@ -135,7 +140,12 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
         "splits": dict(splits),
         **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
+        "diversity": run_diversity(plan, texts, made_from),
     }
+
+
+def _passages(example: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [source for source in example["sources"] if source["role"] == "passage"]
 
 
 def check_identities(report: Mapping[str, Any]) -> None:

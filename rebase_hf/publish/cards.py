@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from rebase_hf.publish.findings import dataset_limits, funnel, student_limits, teacher_line
+from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, student_limits, teacher_line
 from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address, is_hub_id
 from rebase_hf.publish.licenses import License
 from rebase_hf.publish.papers import METHODS, SETFIT
@@ -52,6 +52,7 @@ def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
         teacher=teacher_line(report),
         source_rows=[_source_row(source) for source in folder.sources],
         funnel=funnel(report),
+        diversity=diversity_rows(report),
         shown=_shown_examples(folder),
         limits=dataset_limits(folder),
         worth=worth_it(report),

@@ -45,6 +45,53 @@ def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*stages, {"name": "examples", "count": report["examples"], "left": {}, "sum": ""}]
 
 
+def diversity_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what a run's diversity report says: measure, value, and how it is read."""
+    found = report.get("diversity")
+    if not found:
+        return []
+    bleu, distinct, names = found["self_bleu"], found["distinct"], found["entities"]["name"]
+    rows = [
+        (
+            "self-BLEU-2 / -4",
+            f"{bleu['2']:.3f} / {bleu['4']:.3f}",
+            "of each text against all others; lower is more varied",
+        ),
+        (
+            "distinct-1 / -2",
+            f"{distinct['1']:.3f} / {distinct['2']:.3f}",
+            "share of different words and pairs of words",
+        ),
+        (
+            "unique texts",
+            f"{found['unique_share']:.1%}",
+            f"ROUGE-L below {found['unique_below']:g} with all kept before",
+        ),
+        ("entropy of names", f"{names['entropy']:.2f}", f"{names['kinds']:,} capitalised names, told by patterns"),
+    ]
+    if found.get("sources"):
+        count, effective = found["sources"]["kinds"], found["sources"]["effective"]
+        rows.append(
+            ("effective sources", f"{effective:.1f}", f"of {count:,}: as many of equal share have its entropy")
+        )
+    if found.get("pairwise_similarity") is not None:
+        rows.append(
+            ("similarity of two texts", f"{found['pairwise_similarity']:.3f}", "mean cosine; lower is more varied")
+        )
+    if found.get("evaluation"):
+        near = found["evaluation"]
+        told = f"mean cosine with the nearest of {near['rows']:,} evaluation texts"
+        rows.append(("similarity to the evaluation", f"{near['nearest']:.3f}", told))
+        rows.append(
+            (
+                "MAUVE to the evaluation",
+                f"{near['mauve']:.3f}",
+                "1 is as the evaluation texts; nothing was chosen by it",
+            )
+        )
+    return rows
+
+
 def dataset_limits(folder: FinishedRun) -> list[str]:
     """Return what a user of the dataset must know, in sentences."""
     limits = []

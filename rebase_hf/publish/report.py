@@ -6,7 +6,7 @@ from typing import Any
 
 from rebase_hf.publish import figures
 from rebase_hf.publish.cards import pretty_name
-from rebase_hf.publish.findings import dataset_limits, funnel, teacher_line
+from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line
 from rebase_hf.publish.finished_run import FinishedRun, RunPath, address
 from rebase_hf.publish.papers import METHODS
 from rebase_hf.publish.public_text import public, public_name, script_json, shorten
@@ -41,6 +41,7 @@ def write_report(run: RunPath) -> Path:
         worth=worth_it(report),
         sums=[stage["sum"] for stage in funnel(report) if stage["sum"]],
         costs=_costs(report),
+        diversity=diversity_rows(report),
         limits=[limit.replace("**", "").replace("\\", "") for limit in dataset_limits(folder)],
         rows=script_json({"fields": list(_fields(folder)), "output": folder.task.output, "rows": _rows(folder)}),
         count=sum(folder.split_sizes.values()),

@@ -41,6 +41,8 @@ class CheckOptions:
             words alone. This and what follows looks at the whole set (`whole_set.py`).
         similar_to_evaluation: Similarity of embeddings from which a row is too near an evaluation text.
         balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
+        answerable: Drop outputs that the teacher, asked blind three times, does not give this many times again; 0 asks
+            nothing. For labels, spans and short answers (`answerability.py`).
     """
 
     near_duplicates: float | None = NEAR
@@ -55,6 +57,7 @@ class CheckOptions:
     semantic_duplicates: float | None = None
     similar_to_evaluation: float | None = None
     balance: bool | Mapping[str, float] = False
+    answerable: int = 0
 
     def __post_init__(self) -> None:
         # A report gives lists back, and one set may be named without a list.

@@ -4,17 +4,15 @@ Every metric takes predictions and references, equally many and in the same orde
 """
 
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from rebase_hf.errors import StudentError
+from rebase_hf.quality.answers import normalize_answer
 from rebase_hf.task import METRICS, Task
 
 Metric = Callable[[Sequence[str], Sequence[str]], float]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 CHRF_ORDER = 6
 CHRF_BETA = 2.0
 
@@ -82,11 +80,6 @@ def chrf(predictions: Sequence[str], references: Sequence[str]) -> float:
     precision, recall = _mean(precisions), _mean(recalls)
     weight = CHRF_BETA**2
     return (1 + weight) * precision * recall / (weight * precision + recall) if precision + recall else 0.0
-
-
-def normalize_answer(text: str) -> str:
-    """Return a text as SQuAD compares it: lower case, without punctuation, articles and extra blanks."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 METRIC_FUNCTIONS: dict[str, Metric] = {

@@ -29,6 +29,8 @@ def test_dataset_card_says_what_the_run_says(run: Path) -> None:
         "| shop-reviews | - / train | `9c9c9c9c9c9c` | mit | 20 |",
         "0.792 ± 0.041",
         "row 3 of acme/helpdesk-mail",
+        "| unique texts | 93.3% |",
+        "compare with other datasets at the same number only",
     ):
         assert said in text
     assert "/home/someone" not in text
@@ -42,8 +44,11 @@ def test_the_card_makes_the_run_folder_readable(run: Path, tmp_path: Path) -> No
 
 
 def test_missing_figures_are_left_out(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", student={}, baselines={}, comparison={}, tokens={}, requests=None)
+    run = write_run(
+        tmp_path / "run", student={}, baselines={}, comparison={}, tokens={}, requests=None, diversity=None
+    )
     text = render_dataset_card(run)
+    assert "How diverse it is" not in text
     assert "Was it worth it" not in text
     assert "What it cost" not in text
     student = render_student_card(run)

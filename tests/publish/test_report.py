@@ -36,6 +36,7 @@ def test_report_stands_alone_and_holds_every_row(run: Path) -> None:
     assert first["w"][:4] == ["acme/helpdesk-mail", "default", "train", 3]
     assert dict(first["c"])["subject"] == "Ticket 0"
     assert "/home/someone" not in text
+    assert "How diverse the texts are" in text and "93.3%" in text
 
 
 def test_rows_are_data_in_the_report(tmp_path: Path) -> None:
@@ -61,10 +62,10 @@ def test_figures_are_written_as_svg_that_parses(run: Path) -> None:
 
 
 def test_report_without_student_scores_or_kept_rows_is_still_written(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", student={}, baselines={}, comparison={}, seconds={}, labels={})
+    run = write_run(tmp_path / "run", student={}, baselines={}, comparison={}, seconds={}, labels={}, diversity=None)
     (run / "rows.jsonl").unlink()
     text = write_report(run).read_text(encoding="utf-8")
-    assert "Was it worth it" not in text
+    assert "Was it worth it" not in text and "How diverse" not in text
     assert embedded(text)["rows"][0]["c"] == []
 
 
