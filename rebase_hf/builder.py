@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 
+from rebase_hf.finished_set import finish_set, looks_at_whole_set
 from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.named import method_named
 from rebase_hf.outcomes import read_example
@@ -92,7 +93,7 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
             num_examples=self.num_examples + self.num_validation,
             seed=self.seed,
             options=self.options,
-            checks=CheckOptions(**self.checks) if isinstance(self.checks, Mapping) else self.checks,
+            checks=self.checks,
             give_up_after=self.give_up_after,
             consult=self._consultant(),
             token=token,
@@ -132,7 +133,8 @@ class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets i
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         total, held = self._plan().num_examples, self.config.num_validation
-        shards = min(SHARDS, total)
+        # A check of the whole set needs all of it: then there is one shard, and nothing comes before the end.
+        shards = 1 if looks_at_whole_set(self._plan().checks) else min(SHARDS, total)
         bounds = [(total * i // shards, total * (i + 1) // shards) for i in range(shards)]
         eager = not getattr(dl_manager, "is_streaming", False)
         splits = [(datasets.Split.TRAIN, False)] + ([(datasets.Split.VALIDATION, True)] if held else [])
@@ -147,7 +149,12 @@ class Rebase(datasets.GeneratorBasedBuilder):  # type: ignore[misc] # datasets i
         plan = self._plan()
         run = Run(plan)
         for start, stop in bounds:
-            for position, record in run.records(start, stop, eager=eager):
+            records = run.records(start, stop, eager=eager)
+            if looks_at_whole_set(plan.checks):
+                every = list(records)
+                kept = finish_set(plan, every).kept
+                records = (one for one in every if one[0] in kept)
+            for position, record in records:
                 if held_out(position, self.config.num_validation, plan.num_examples) == validation:
                     yield position, read_example(record).to_record()
 

@@ -227,7 +227,7 @@ def generate(
     num_examples: int = 1000,
     seed: int = 0,
     options: Any = None,
-    checks: CheckOptions | None = None,
+    checks: CheckOptions | Mapping[str, Any] | None = None,
     consult: Consultant | None = None,
 ) -> Iterator[Example]:
     """Return an iterator of examples of a task: rows are retrieved, transformed by the teacher, and checked.
@@ -242,6 +242,8 @@ def generate(
         teacher: A Teacher, or its target: a URL, a model id, `local:...`, `few-shot`, `none`.
         method: `rebase`, `synthesizrr`, `kard`, `fewgen` or `retrieved`.
         options: The method's options: an object of its options' class, or a dict.
+        checks: Which checks an answer must pass: CheckOptions, or a dict; None for those that fit task and teacher.
+            Those of the whole set are for `rebase-hf` and `load_dataset`: here examples come one by one.
         consult: A trained student whose label and confidence go into the teacher's prompts, as
             `rebase_hf.students.consulting.consult_student(RUN)` gives it.
         num_examples: How many; fewer come, with a warning that says why, when candidates or the budget run out.

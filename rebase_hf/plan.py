@@ -23,6 +23,7 @@ from rebase_hf.methods.fitting import check_method
 from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
+from rebase_hf.named_options import read_options
 from rebase_hf.quality.answerability import check_blind
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
@@ -154,7 +155,7 @@ def make_plan(
     num_examples: int = 1000,
     seed: int = 0,
     options: Any = None,
-    checks: CheckOptions | None = None,
+    checks: Any = None,
     give_up_after: float = GIVE_UP_AFTER,
     consult: Consultant | None = None,
     token: str | None = None,
@@ -180,7 +181,10 @@ def make_plan(
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
     check_method(how, task, read, teacher, consult)
-    check_blind(checks.answerable if checks else 0, teacher)
+    checked: CheckOptions = (
+        default_checks(task, teacher) if checks is None else read_options(CheckOptions, checks, "What is checked")
+    )
+    check_blind(checked.answerable, teacher)
     opened = open_index(index) if how.needs_index else None
     identity = identify(teacher, task, token)
     plan = Plan(
@@ -191,7 +195,7 @@ def make_plan(
         method=method,
         num_examples=num_examples,
         options=read,
-        checks=checks or default_checks(task, teacher),
+        checks=checked,
         seed=seed,
         give_up_after=give_up_after,
         consult=consult,

@@ -12,6 +12,7 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
+from rebase_hf.finished_set import FinishedSet, finish_set
 from rebase_hf.methods.method import told_options
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
@@ -49,7 +50,14 @@ def prepare_run_folder(folder: Path, task: Task) -> None:
         raise RebaseError(f"Can't write to {folder}: {error}. Give another --output, or make room.") from error
 
 
-def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[str, int]:
+def whole_set(run: Run) -> FinishedSet:
+    """Return a run's examples, checked as a whole."""
+    return finish_set(run.plan, list(_decided(run)))
+
+
+def write_dataset(
+    run: Run, folder: Path, *, num_validation: int = 0, whole: FinishedSet | None = None
+) -> dict[str, int]:
     """Write the run's examples, its ledger and the rows they came from; return the number of rows by split."""
     from datasets import Dataset
 
@@ -58,8 +66,12 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
     splits: dict[str, list[dict[str, Any]]] = {"train": []}
     if num_validation:
         splits["validation"] = []
+    decided = list(_decided(run))
+    whole = whole or finish_set(plan, decided)
     with _replacing(folder / "rows.jsonl") as rows:
-        for position, record in _decided(run):
+        for position, record in decided:
+            if position not in whole.kept:
+                continue
             split = "validation" if held_out(position, num_validation, plan.num_examples) else "train"
             splits[split].append(read_example(record).to_record())
             content = json.loads(record)
@@ -78,9 +90,17 @@ def write_dataset(run: Run, folder: Path, *, num_validation: int = 0) -> dict[st
         Dataset.from_dict(columns, features=features).to_parquet(str(target.with_suffix(".tmp")))
         os.replace(target.with_suffix(".tmp"), target)
     with _replacing(folder / "ledger.jsonl") as ledger:
-        for entry in run.ledger():
+        for entry in (*run.ledger(), *_left_out(whole)):
             ledger.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return {split: len(records) for split, records in splits.items()}
+
+
+def _left_out(whole: FinishedSet) -> Iterator[dict[str, Any]]:
+    """Yield what the ledger says of examples that the whole-set checks took out."""
+    for place, dropped in whole.checked.dropped.items():
+        example = whole.examples[place]
+        source = {"source": example.sources[0]} if example.sources else {}
+        yield {"outcome": "dropped", **dropped.to_record(), **source, "fields": dict(example.fields)}
 
 
 def _forget_other_run(folder: Path, run_id: str) -> None:
@@ -94,13 +114,21 @@ def _forget_other_run(folder: Path, run_id: str) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]:
-    """Return what `report.json` says of a run: every count computed from its decisions."""
+def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSet | None = None) -> dict[str, Any]:
+    """Return what `report.json` says of a run: every count computed from its decisions.
+
+    Args:
+        whole: What `whole_set` gave, where that is known already.
+    """
     plan, tally, state, usage = run.plan, run.tally(), run.state(), run.usage()
     sources, labels, scores, splits = Counter[str](), Counter[str](), [], Counter[str]()
     texts: list[str] = []
     made_from: list[str | None] = []
-    for position, record in _decided(run):
+    records = list(_decided(run))
+    whole = whole or finish_set(plan, records)
+    for position, record in records:
+        if position not in whole.kept:
+            continue
         example = json.loads(record)
         splits["validation" if held_out(position, num_validation, plan.num_examples) else "train"] += 1
         # Made from a row, from passages alone, or from nothing that was retrieved.
@@ -125,9 +153,9 @@ def run_report(run: Run, *, command: str, num_validation: int) -> dict[str, Any]
         "consulted": None if plan.consult is None else plan.consult.name,
         "run_id": run.id,
         "asked_for": plan.num_examples,
-        **_counts(tally),
+        **_counts(tally, whole),
         "stopped": state.stopped if tally.examples < plan.num_examples else None,
-        "statement": run.statement(),
+        "statement": run.statement() + _taken_out(whole),
         "requests": usage.get("requests", 0),
         "retries": usage.get("retries", 0),
         "refused": usage.get("refused", 0),
@@ -216,14 +244,24 @@ def _decided(run: Run) -> Iterator[tuple[int, str]]:
         decisions.close()
 
 
-def _counts(tally: Tally) -> dict[str, Any]:
+def _taken_out(whole: FinishedSet) -> str:
+    """Return what to add where checks of the whole set took examples out."""
+    if not whole.dropped:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in whole.dropped.items())
+    return f" {len(whole.kept)} stay after the checks of the whole set ({reasons})."
+
+
+def _counts(tally: Tally, whole: FinishedSet) -> dict[str, Any]:
+    dropped = Counter(tally.dropped) + Counter(whole.dropped)
     return {
         "retrieved": tally.retrieved,
         "dropped_before": dict(tally.dropped_before),
         "asked": tally.asked,
         "outputs": tally.outputs,
-        "examples": tally.examples,
-        "dropped": dict(tally.dropped),
+        "examples": tally.examples - sum(whole.dropped.values()),
+        "dropped": dict(dropped.most_common()),
+        "dropped_from_whole": whole.dropped,
         "quarantined": sum(tally.quarantined.values()),
         "quarantined_reasons": dict(tally.quarantined),
     }

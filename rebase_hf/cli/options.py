@@ -23,6 +23,10 @@ MethodOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the method; may stand several times."),
 ]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option("--check", metavar="NAME=VALUE", help="An option of the checks; may stand several times."),
+]
 Output = Annotated[Path | None, typer.Option(help="The run folder; default runs/NAME of the task.")]
 NumExamples = Annotated[int, typer.Option(min=1, help="Examples wanted for training.")]
 NumValidation = Annotated[int, typer.Option(min=0, help="Examples wanted for a validation split, besides.")]

@@ -1,7 +1,7 @@
 """From options to a plan, and what is done with it before it is executed: an estimate, or another try."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,10 @@ import typer
 from rebase_hf.errors import RebaseError
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import ReBaseOptions
-from rebase_hf.plan import Plan, make_plan
+from rebase_hf.named_options import read_options
+from rebase_hf.plan import Plan, default_checks, make_plan
+from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         num_examples=given["num_examples"] + given["num_validation"],
         seed=given["seed"],
         options=method_options(given),
+        checks=check_options(given),
         give_up_after=seconds(given["give_up_after"]),
         consult=_consulted(given["consult_student"]),
     )
@@ -75,13 +79,7 @@ def method_options(given: Mapping[str, Any]) -> Any:
     Raises:
         RebaseError: One is no NAME=VALUE, stands twice, or belongs to another method.
     """
-    named: dict[str, Any] = {}
-    for text in given["option"] or ():
-        name, equals, value = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or not name or name in named:
-            raise RebaseError(f"--option {text}: expected NAME=VALUE, each name once, as in --option shots=3.")
-        named[name] = value.strip()
+    named: dict[str, Any] = named_texts(given["option"], "--option", "shots=3")
     if given["max_per_source"] is not None:
         if "max_per_source" in named:
             raise RebaseError("--max-per-source and --option max_per_source say the same; give one.")
@@ -93,6 +91,38 @@ def method_options(given: Mapping[str, Any]) -> Any:
     if method.options is not ReBaseOptions:
         raise RebaseError(f"--as-published belongs to method `rebase`, not `{method.name}`. Leave it out.")
     return replace(ReBaseOptions.as_published(), **{name: getattr(options, name) for name in named})
+
+
+def check_options(given: Mapping[str, Any]) -> CheckOptions | None:
+    """Return the checks that a command gives (`--check NAME=VALUE`); None for those that fit task and teacher."""
+    if not given["check"]:
+        return None
+    named = named_texts(given["check"], "--check", "cartography=0.83")
+    task, teacher = Task.load(given["task"]), Teacher.of(given["teacher"])
+    options: CheckOptions = replace(default_checks(task, teacher), **changed_options(named))
+    return options
+
+
+def changed_options(named: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of checks that are named, read from their texts."""
+    read = read_options(CheckOptions, named, "What is checked")
+    return {name: getattr(read, name) for name in named}
+
+
+def named_texts(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
+    """Return `NAME=VALUE` texts by name.
+
+    Raises:
+        RebaseError: One is no such text, or stands twice.
+    """
+    named: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name or name in named:
+            raise RebaseError(f"{option} {text}: expected NAME=VALUE, each name once, as in {option} {example}.")
+        named[name] = value.strip()
+    return named
 
 
 def as_options(message: str) -> str:

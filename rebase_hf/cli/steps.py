@@ -22,6 +22,7 @@ from rebase_hf.run_folder import (
     prepare_run_folder,
     read_report,
     run_report,
+    whole_set,
     write_dataset,
     write_report_json,
 )
@@ -79,8 +80,9 @@ def _say_stopped(run: Run, command: str) -> None:
 
 
 def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
-    write_dataset(run, folder, num_validation=num_validation)
-    report = run_report(run, command=command, num_validation=num_validation)
+    whole = whole_set(run)
+    write_dataset(run, folder, num_validation=num_validation, whole=whole)
+    report = run_report(run, command=command, num_validation=num_validation, whole=whole)
     write_report_json(folder, report)
     return report
 
@@ -171,7 +173,8 @@ def raise_shortfall(report: Mapping[str, Any], *, allow_fewer: bool, allow_quara
     Raises:
         Shortfall: Fewer examples than wanted, or more unusable outputs than allowed.
     """
-    if report["examples"] < report["asked_for"] and not allow_fewer:
+    passed = report["examples"] + sum(report.get("dropped_from_whole", {}).values())
+    if passed < report["asked_for"] and not allow_fewer:
         raise Shortfall(f"{report['statement']} (--allow-fewer takes what there is.)")
     if report["outputs"] and report["quarantined"] / report["outputs"] > allow_quarantined:
         reasons = ", ".join(f"{count} {name}" for name, count in report["quarantined_reasons"].items())

@@ -7,7 +7,7 @@ from rebase_hf.methods.grounded_text import passage_text
 from rebase_hf.methods.labelled_questions import Fields, longest_input
 from rebase_hf.methods.method import Ground
 from rebase_hf.methods.passages import nearness, passages_for
-from rebase_hf.methods.same_answer import same_answer
+from rebase_hf.quality.answers import same_answer
 from rebase_hf.questions import Talk
 from rebase_hf.rows import Draft, Sampling
 from rebase_hf.task import Task

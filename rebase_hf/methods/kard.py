@@ -33,7 +33,7 @@ from rebase_hf.methods.labelled_questions import (
 )
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.passages import passages_for
-from rebase_hf.methods.same_answer import same_answer
+from rebase_hf.quality.answers import same_answer
 from rebase_hf.questions import Answered, Dialogue, Talk, ask_until_read
 from rebase_hf.rows import Draft, Dropped, Role, Sampling, SourceRow
 from rebase_hf.teacher.prompts import Parsed

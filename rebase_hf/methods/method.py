@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.consulting import Consultant
+from rebase_hf.named_options import read_options
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.questions import Dialogue, one_example
 from rebase_hf.rows import Completion, Draft, Dropped
@@ -109,66 +109,7 @@ class Method:
         Raises:
             TaskError: They are another method's, or a name or value is wrong.
         """
-        if given is None:
-            return self.options()
-        if isinstance(given, self.options):
-            return given
-        if not isinstance(given, Mapping):
-            raise TaskError(
-                f"Method `{self.name}` takes {self.options.__name__}, not {type(given).__name__}; leave `options` out "
-                "for its defaults."
-            )
-        hints = get_type_hints(self.options)
-        known = [f.name for f in fields(self.options)]
-        for name in given:
-            if name not in known:
-                raise TaskError(f"Method `{self.name}` has no option `{name}`; its options are {', '.join(known)}.")
-        return self.options(**{name: read_value(name, value, hints[name]) for name, value in given.items()})
-
-
-def read_value(name: str, value: Any, hint: Any) -> Any:
-    """Return an option's value; a text is read as what the option takes.
-
-    Raises:
-        TaskError: It can't be.
-    """
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not isinstance(value, str) or str in kinds:
-        return tuple(value) if isinstance(value, list) else value
-    if value.lower() == "none" and NoneType in kinds:
-        return None
-    for kind in (kind for kind in kinds if kind is not NoneType):
-        read = _READERS.get(get_origin(kind) or kind)
-        if read is None:
-            return value  # a Literal: the options say themselves what they take
-        try:
-            return read(value, get_args(kind))
-        except ValueError:
-            continue
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-    raise TaskError(f"Option `{name}` is `{value}`; expected {wanted}.")
-
-
-def _read_flag(text: str, _: Any) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def _read_pair(text: str, kinds: Any) -> tuple[Any, ...]:
-    """Return texts such as `0.4,0.9` as a tuple of what it holds."""
-    parts = text.split(",")
-    if kinds and kinds[-1] is not Ellipsis and len(parts) != len(kinds):
-        raise ValueError(text)
-    return tuple(kinds[0](part) for part in parts)
-
-
-_READERS: dict[Any, Callable[[str, Any], Any]] = {
-    bool: _read_flag,
-    int: lambda text, _: int(text),
-    float: lambda text, _: float(text),
-    tuple: _read_pair,
-}
+        return read_options(self.options, given, f"Method `{self.name}`")
 
 
 def told_options(options: Any) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class CheckOptions:
             words alone. This and what follows looks at the whole set (`whole_set.py`).
         similar_to_evaluation: Similarity of embeddings from which a row is too near an evaluation text.
         balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
+        cartography: Keep this share of each label's examples, those that a small learner is surest of (.83 in
+            SynthesizRR).
         answerable: Drop outputs that the teacher, asked blind three times, does not give this many times again; 0 asks
             nothing. For labels, spans and short answers (`answerability.py`).
     """
@@ -57,6 +59,7 @@ class CheckOptions:
     semantic_duplicates: float | None = None
     similar_to_evaluation: float | None = None
     balance: bool | Mapping[str, float] = False
+    cartography: float | None = None
     answerable: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool)
     unguarded = None if guarded or options.evaluation_sets else "there is no evaluation set"
     return (
         *(CheckStep(check.reasons, check.idle) for check in _answer_checks(task, options)),
+        CheckStep(("not_answerable",), None if options.answerable else "it is off"),
         CheckStep(
             ("low_confidence",),
             "the teacher does not say how sure it is" if not sure else None if bounded else "any confidence will do",
