@@ -6,7 +6,7 @@ larger dot product than the product of their lengths (Cauchy-Schwarz), so the bo
 rules pairs out, never a pair that counts. What is left is compared whole.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 # Of a row's coordinates the bound uses so many; `benchmarks/quality_duplicates.py` measures what it takes.
 HEAD = 64
 # Rows decided at a time, and the earlier ones that they are compared with at a time: their bounds stay in the cache.
-BLOCK = 512
-COLUMNS = 2048
+BLOCK = 1024
+COLUMNS = 8192
 # Vectors whose axes are looked at to turn all.
 SAMPLE = 4096
 # Bounds and whole products are rounded; a pair at the threshold must not be lost for it.
@@ -59,28 +59,30 @@ def semantic_duplicates(vectors: Array, *, near: float) -> dict[int, Repeat]:
             dimension): then every field must be near.
         near: Cosine from which two fields say the same.
     """
+    if not len(vectors):
+        return {}
     whole = vectors.reshape(len(vectors), -1, vectors.shape[-1])
     # As one vector of unit length a row's fields have the mean of their cosines, which the least can't be above.
-    joined = whole.reshape(len(whole), -1) / np.float32(np.sqrt(whole.shape[1]))
-    heads = _heads(joined)
-    kept = np.empty_like(heads)
-    places = np.empty(len(heads), np.int64)
-    count, found = 0, dict[int, Repeat]()
+    heads = _heads(whole.reshape(len(whole), -1) / np.float32(np.sqrt(whole.shape[1])))
+    kept = np.empty(0, np.int64)
+    kept_heads = np.empty_like(heads)
+    found: dict[int, Repeat] = {}
     for start in range(0, len(heads), BLOCK):
-        block = heads[start : start + BLOCK]
-        numbers = np.arange(start, start + len(block))
-        pairs = [
-            *_near_pairs(whole, numbers, block, places[:count], kept[:count], near),
-            *_near_pairs(whole, numbers, block, numbers, block, near),
-        ]
-        for row, other, similarity in sorted(pairs):
-            if other < row and row not in found and other not in found:
-                found[row] = Repeat(other, similarity)
-        staying = np.array([number for number in numbers.tolist() if number not in found], np.int64)
-        kept[count : count + len(staying)] = heads[staying]
-        places[count : count + len(staying)] = staying
-        count += len(staying)
+        block = np.arange(start, min(start + BLOCK, len(heads)))
+        _settle(found, _near_pairs(whole, heads[block], block, kept_heads[: len(kept)], kept, near))
+        block = np.array([number for number in block.tolist() if number not in found], np.int64)
+        _settle(found, _near_pairs(whole, heads[block], block, heads[block], block, near))
+        block = np.array([number for number in block.tolist() if number not in found], np.int64)
+        kept_heads[len(kept) : len(kept) + len(block)] = heads[block]
+        kept = np.concatenate([kept, block])
     return found
+
+
+def _settle(found: dict[int, Repeat], pairs: Iterable[tuple[int, int, float]]) -> None:
+    """Add to what was found the rows that repeat one which repeats none, each the first such."""
+    for row, other, similarity in sorted(pairs):
+        if row not in found and other not in found:
+            found[row] = Repeat(other, similarity)
 
 
 def nearest_held(vectors: Array, held: Array) -> tuple[Array, Array]:
@@ -99,8 +101,6 @@ def nearest_held(vectors: Array, held: Array) -> tuple[Array, Array]:
 
 def _heads(vectors: Array) -> Array:
     """Return each vector's first coordinates along the axes of most vectors, and the length of its rest."""
-    if not len(vectors):
-        return np.zeros((0, 1), np.float32)
     sample = vectors[np.unique(np.linspace(0, len(vectors) - 1, SAMPLE).astype(np.int64))]
     axes = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :HEAD].astype(np.float32)
     heads = vectors @ axes
@@ -109,13 +109,13 @@ def _heads(vectors: Array) -> Array:
 
 
 def _near_pairs(
-    whole: Array, numbers: Array, block: Array, places: Array, heads: Array, near: float
+    whole: Array, heads: Array, numbers: Array, other_heads: Array, others: Array, near: float
 ) -> Iterator[tuple[int, int, float]]:
-    """Yield each row of the block, an earlier one that it is near, and how near."""
-    for first in range(0, len(heads), COLUMNS):
-        part = heads[first : first + COLUMNS]
-        rows, columns = np.divmod(np.flatnonzero((block @ part.T >= near - SLACK).ravel()), len(part))
-        left, right = numbers[rows], places[first + columns]
+    """Yield each of the rows with an earlier one that it is near, and how near."""
+    for first in range(0, len(others), COLUMNS):
+        part = other_heads[first : first + COLUMNS]
+        rows, columns = np.divmod(np.flatnonzero((heads @ part.T >= near - SLACK).ravel()), len(part))
+        left, right = numbers[rows], others[first + columns]
         left, right = left[right < left], right[right < left]
         for start in range(0, len(left), BLOCK):
             few = slice(start, start + BLOCK)

@@ -186,3 +186,47 @@ def test_the_names_of_a_task_are_its_own_and_its_datasets():
     )
     assert task_names(of) == ("tone", "nyu-mll/glue", "org/seeds", "mnli")
     assert task_names(task()) == ("tone",)
+
+
+def test_every_column_of_texts_of_a_further_set_is_guarded():
+    rows = [
+        {"title": None, "question": "Who tore the mooring ropes of the ferry?", "story": LONG, "answers": None},
+        {"title": None, "question": "Was it a storm?", "story": LONG, "answers": None},
+    ]
+    held = EvaluationGuard(task(), [], [rows])
+    assert held
+    assert held.overlap(f"He asked: {rows[0]['question'].lower()}") == "who tore the mooring ropes of the ferry"
+    assert held.overlap(" ".join(LONG.split()[2:])) is not None
+    assert held.overlap("was it a storm") is None  # under 20 characters, and no input of this task
+    assert set(held.texts) == {LONG, rows[0]["question"]}
+
+
+def test_the_task_s_own_rows_and_further_sets_are_guarded_together():
+    held = EvaluationGuard(
+        task(), [{"input": LONG, "output": "kind"}], [[{"text": "The clerk was rude to everybody."}]]
+    )
+    assert held.overlap("Again the clerk was rude to everybody") is not None
+    assert held.overlap(LONG) is not None
+
+
+def test_a_further_set_with_the_task_s_inputs_guards_them_whole():
+    held = EvaluationGuard(task(), [], [[{"input": "Well done!", "label": "kind"}, {"input": None, "label": "rude"}]])
+    assert held.equals("well done") and not held.equals("kind")
+
+
+def test_a_column_that_names_kinds_is_not_guarded():
+    kinds = ("a complaint about the late delivery", "a question about an invoice")
+    rows = [{"text": f"Message number {number} of this long week.", "kind": kinds[number % 2]} for number in range(40)]
+    assert EvaluationGuard(task(), [], [rows]).overlap(kinds[0]) is None
+    assert EvaluationGuard(task(), [], [rows[:30]]).overlap(kinds[0]) == kinds[0]
+    passages = [{"text": row["text"], "kind": LONG + row["kind"]} for row in rows]
+    assert EvaluationGuard(task(), [], [passages]).overlap(LONG) is not None
+
+
+def test_the_form_of_one_set_is_not_looked_for_in_another():
+    of = task(examples=[{"input": HEAD + "The chef met the waiter before he left.", "output": "kind"}])
+    asked = [{"input": HEAD + f"{name} told the guard about the open gate."} for name in ("Ada", "Bo", "Cy")]
+    others = [{"text": f"Another text, number {number}, of another set."} for number in range(30)]
+    held = EvaluationGuard(of, [], [asked, others])
+    assert held.overlap(HEAD + "The nurse called the doctor because she was late.") is None
+    assert EvaluationGuard(of, [], [asked + others]).overlap(HEAD) is not None
