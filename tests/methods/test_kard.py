@@ -8,9 +8,9 @@ from rebase_hf.errors import RowIndexError, TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.kard import KARDOptions
 from rebase_hf.methods.passages import nearness, passages_for
-from rebase_hf.methods.same_answer import same_answer
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
+from rebase_hf.quality.answers import same_answer
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.retrying import retry_failed
