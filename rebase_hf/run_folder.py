@@ -69,14 +69,13 @@ def write_dataset(
     decided = list(_decided(run))
     whole = whole or finish_set(plan, decided)
     with _replacing(folder / "rows.jsonl") as rows:
-        for position, record in decided:
-            if position not in whole.kept:
-                continue
+        kept = ((position, record) for position, record in decided if position in whole.kept)
+        for place, (position, record) in enumerate(kept):
             split = "validation" if held_out(position, num_validation, plan.num_examples) else "train"
             splits[split].append(read_example(record).to_record())
             content = json.loads(record)
             line = {
-                "position": position,
+                "position": place,
                 "split": split,
                 "source": content["sources"][0] if content["sources"] else None,
             }

@@ -15,6 +15,7 @@ from rebase_hf.errors import RebaseError
 from rebase_hf.home import rebase_home
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.quality.gate import CheckOptions, CheckStep, check_steps
+from rebase_hf.quality.whole_set import whole_set_steps
 from rebase_hf.rows import Completion
 from rebase_hf.teacher.asking import content_key, first_question
 from rebase_hf.teacher.journal import Journal
@@ -49,7 +50,7 @@ def trace_row(folder: Path, row: str) -> Story:
     if requests and not found.is_example:
         _compare(requests[-1], found.entry)
     sure = trained_here if not requests or requests[-1]["answer"] is None else _confidence(requests) is not None
-    steps = check_steps(run.task, _options(run.report), guarded=_guarded(run.report), sure=sure)
+    steps = _steps(run, sure=sure)
     return {
         "run": str(folder),
         "row": found.address,
@@ -128,6 +129,14 @@ def _options(report: Mapping[str, Any]) -> CheckOptions:
     """Return the checks' options, as the run had them."""
     given = report.get("method_options") or {}
     return CheckOptions(**{f.name: given[f.name] for f in fields(CheckOptions) if f.name in given})
+
+
+def _steps(run: FinishedRun, *, sure: bool) -> tuple[CheckStep, ...]:
+    """Return the checks of a run in their order: those of every answer, then those of the whole set that were on."""
+    options = _options(run.report)
+    mapped = ["hard_to_learn"] if options.cartography is not None else []
+    whole = (step for step in whole_set_steps(run.task, options, mapped) if step.idle is None)
+    return (*check_steps(run.task, options, guarded=_guarded(run.report), sure=sure), *whole)
 
 
 def _guarded(report: Mapping[str, Any]) -> bool:

@@ -116,7 +116,8 @@ def test_without_train_rows_the_tasks_examples_are_the_questions_and_no_copies(h
 
 
 def test_explained_examples_are_shown_but_never_a_questions_own(home, harbour):
-    task = harbour_task(examples=[question(boat) | {"rationale": f"So says the {boat}."} for boat in BOATS])
+    told = "It stands in the book of the harbour master. " * 4
+    task = harbour_task(examples=[question(boat) | {"rationale": f"So says the {boat}. {told}"} for boat in BOATS])
     with TGIServer(answer=harbour_teacher()) as server:
         executed(task, harbour, server, 6, {"shots": 4})
         for request in explaining(server):
