@@ -490,7 +490,7 @@ def test_checks_are_told_in_the_order_in_which_they_are_applied():
     steps = check_steps(task, options, guarded=True, sure=True)
     order = [next(i for i, step in enumerate(steps) if reason in step.reasons) for reason in met]
     assert order == [i for i, step in enumerate(steps) if step.idle is None] and len(order) == len(steps) - 2
-    assert [step.name for step in steps if step.idle] == ["answer_not_in_input"]
+    assert [step.name for step in steps if step.idle] == ["answer_not_in_input", "not_answerable"]
 
 
 def test_a_few_shot_run_is_told_with_what_its_answers_are_keyed_by(trace, monkeypatch, capsys, tmp_path, model_index):
