@@ -23,6 +23,10 @@ PACKAGES = {
     "teacher": ("rebase-hf", "huggingface_hub", "httpx2", "aiohttp", "datasets", "rensa", "usearch"),
     "quality": ("rebase-hf", "numpy", "sentence-transformers", "torch", "datasets"),
     "scale": ("rebase-hf", "datatrove", "usearch", "numpy", "zstandard", "tantivy", "torch", "onnxruntime"),
+    "methods": (
+        *("rebase-hf", "scikit-learn", "sentence-transformers", "torch", "numpy", "usearch", "tantivy"),
+        *("datasets", "rensa", "pyarrow"),
+    ),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),

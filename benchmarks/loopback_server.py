@@ -102,6 +102,10 @@ class Server:
         }
         if digest % 1000 < 1000 * self.options.useless:
             fields = dict.fromkeys(fields, "I can't say.")
+        return self.completion(request, fields)
+
+    def completion(self, request: dict[str, Any], fields: dict[str, str]) -> bytes:
+        """Return an answer of these fields as the body of a chat completion."""
         content = json.dumps(fields, ensure_ascii=False)
         asked = sum(len(m["content"]) for m in request["messages"]) // CHARS_PER_TOKEN
         told = len(content) // CHARS_PER_TOKEN
@@ -202,12 +206,17 @@ class Serving:
 
 
 @contextmanager
-def serving(**options: Any) -> Iterator[Serving]:
-    """Run the server in a process of its own; the options are the command line's."""
+def serving(module: str = "benchmarks.loopback_server", **options: Any) -> Iterator[Serving]:
+    """Run the server in a process of its own.
+
+    Args:
+        module: What is run; another server takes these options and more.
+        options: Those of the command line.
+    """
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True]
     arguments += [f"--{name.replace('_', '-')}" for name, value in options.items() if value is True]
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.loopback_server", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=Path(__file__).parent.parent,
         stdout=subprocess.PIPE,
         text=True,
@@ -221,7 +230,8 @@ def serving(**options: Any) -> Iterator[Serving]:
         process.wait()
 
 
-async def main() -> None:
+def command_line() -> argparse.ArgumentParser:
+    """Return a parser with what every server takes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before an answer")
@@ -231,13 +241,17 @@ async def main() -> None:
     parser.add_argument("--faults", type=int, default=0, help="faulty answers to each request before the right one")
     parser.add_argument("--useless", type=float, default=0.0, help="share of rows whose answer no check lets pass")
     parser.add_argument("--keep-bodies", action="store_true", help="for /bodies")
-    options = parser.parse_args()
-    server = Server(options)
-    listening = await asyncio.start_server(server.connected, "127.0.0.1", options.port, limit=2**24, backlog=4096)
+    return parser
+
+
+async def serve(server: Server) -> None:
+    """Serve until the process is ended; the first line printed is the address."""
+    port = server.options.port
+    listening = await asyncio.start_server(server.connected, "127.0.0.1", port, limit=2**24, backlog=4096)
     print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", flush=True)
     async with listening:
         await listening.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Server(command_line().parse_args())))
