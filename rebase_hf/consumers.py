@@ -17,7 +17,7 @@ from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
 from rebase_hf.leader import POLL_SECONDS, Leader
 from rebase_hf.plan import Plan
-from rebase_hf.quality.answerability import TRIES, answerable
+from rebase_hf.quality.answerability import answerable
 from rebase_hf.quality.gate import Gate
 from rebase_hf.questions import Dialogue
 from rebase_hf.round import Work
@@ -215,7 +215,7 @@ def work_of(plan: Plan) -> Work:
         prepare=None if prepare is None else lambda: prepare(ground()),
         outputs_each=how.outputs_each(plan.options),
         questions_each=how.questions_each(plan.options),
-        blind_each=how.outputs_each(plan.options) * (TRIES if plan.checks.answerable else 0),
+        blind_each=how.outputs_each(plan.options) * plan.checks.answerable,
         output=plan.task.output,
         gate=gate,
         open_asker=open_asker,

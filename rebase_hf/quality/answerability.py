@@ -96,9 +96,10 @@ def _refusal(task: Task, fields: Fields, given: Sequence[str | None], needed: in
 def answerable(task: Task, dialogue: Dialogue, *, tries: int = TRIES, needed: int = NEEDED) -> Dialogue:
     """Lead a dialogue, then have the teacher answer each of its outputs blind; drop those that it does not come to.
 
-    All blind questions about a draft are asked together, each `tries` times as draws of their own. An answer that
-    can't be read comes to nothing, and is not repaired. An output that a check refuses at sight is not asked about:
-    the gate drops it with that reason.
+    Each output is asked about as many times as answers are still missing, as draws of their own, until `needed` are
+    right or can't become right any more: one that is answered at once costs `needed` questions. Those about one draft
+    are asked together. An answer that can't be read comes to nothing, and is not repaired. An output that a check
+    refuses at sight is not asked about: the gate drops it with that reason.
     """
     outcomes = yield from dialogue
     asked = {
@@ -106,16 +107,32 @@ def answerable(task: Task, dialogue: Dialogue, *, tries: int = TRIES, needed: in
         for place, outcome in enumerate(outcomes)
         if isinstance(outcome, Answered) and not _refused(task, fields := settled_fields(task, outcome), outcome)
     }
-    if not asked:
-        return outcomes
-    answers = iter((yield tuple(draft for _, fields in asked.values() for draft in _blind(task, fields, tries))))
+    given: dict[int, list[str | None]] = {place: [] for place in asked}
+    while wanted := _wanted(task, asked, given, tries, needed):
+        drafts = {place: _blind(task, asked[place][1], len(given[place]), count) for place, count in wanted.items()}
+        answers = iter((yield tuple(draft for some in drafts.values() for draft in some)))
+        for place, some in drafts.items():
+            given[place] += [_read(task, completion) for completion in islice(answers, len(some))]
     decided = list(outcomes)
     for place, (outcome, fields) in asked.items():
-        given = [_read(task, completion) for completion in islice(answers, tries)]
-        if (refusal := _refusal(task, fields, given, needed)) is not None:
+        if (refusal := _refusal(task, fields, given[place], needed)) is not None:
             completion = outcome.completion
             decided[place] = Dropped("checks", *refusal, outcome.draft.row, completion.key, completion.text)
     return tuple(decided)
+
+
+def _wanted(
+    task: Task,
+    asked: Mapping[int, tuple[Answered, Fields]],
+    given: Mapping[int, list[str | None]],
+    tries: int,
+    needed: int,
+) -> dict[int, int]:
+    """Return how many more answers each output that is not decided yet is to get at once."""
+    right = {place: _right(task, fields, given[place]) for place, (_, fields) in asked.items()}
+    return {
+        place: needed - found for place, found in right.items() if found < needed <= found + tries - len(given[place])
+    }
 
 
 def settled_fields(task: Task, outcome: Answered) -> dict[str, str]:
@@ -130,9 +147,9 @@ def _refused(task: Task, fields: Fields, outcome: Answered) -> bool:
     return any(check(task, fields, outcome.parsed.rationale) is not None for check in AT_SIGHT)
 
 
-def _blind(task: Task, fields: Fields, tries: int) -> tuple[Draft, ...]:
+def _blind(task: Task, fields: Fields, first: int, count: int) -> tuple[Draft, ...]:
     draft = blind_draft(task, fields)
-    return tuple(replace(draft, sample=sample) for sample in range(tries))
+    return tuple(replace(draft, sample=sample) for sample in range(first, first + count))
 
 
 def _read(task: Task, completion: Completion) -> str | None:

@@ -37,22 +37,29 @@ def led(task, first: Completion, *answers: Completion, tries: int = 3, needed: i
     """Lead a dialogue about one example through its answers; return its blind questions and its outcome."""
     dialogue = answerable(task, one_example(task, DRAFT), tries=tries, needed=needed)
     assert next(dialogue) == (DRAFT,)
+    asked: tuple[Draft, ...] = ()
+    left = list(answers)
     try:
         questions = dialogue.send((first,))
-        dialogue.send(answers)
+        while True:
+            asked += questions
+            questions = dialogue.send(tuple(left.pop(0) for _ in questions))
     except StopIteration as end:
         (outcome,) = end.value
-        return questions if answers else (), outcome
-    raise AssertionError("more was asked")
+        return asked, outcome
 
 
 # --- what is asked
 
 
-def test_the_teacher_is_asked_blind_as_often_as_wanted_and_all_at_once():
+@pytest.mark.parametrize(
+    ("answers", "needed", "draws"),
+    [(["42"], 1, 1), (["1", "42"], 1, 2), (["1", "2", "42"], 1, 3), (["42", "42"], 2, 2), (["1", "42", "42"], 2, 3)],
+)
+def test_the_teacher_is_asked_blind_no_more_often_than_it_takes(answers, needed, draws):
     first = said(input="12 + 30", output="42")
-    questions, outcome = led(SUMS, first, *[said(output="42")] * 3)
-    assert [question.sample for question in questions] == [0, 1, 2]
+    questions, outcome = led(SUMS, first, *[said(output=answer) for answer in answers], needed=needed)
+    assert [question.sample for question in questions] == list(range(draws))
     assert {(question.messages, question.sampling, question.repair) for question in questions} == {
         (questions[0].messages, SAMPLING, 0)
     }
@@ -116,13 +123,16 @@ def test_several_outputs_of_one_draft_are_asked_about_together():
         yield (DRAFT,)
         return (sum_of(2), sum_of(3), Dropped("teacher", "wrong_fields"), sum_of(4))
 
+    def shown(questions):
+        return [shown_input({"messages": [{"content": q.messages[0].content}]})["input"] for q in questions]
+
     dialogue = answerable(SUMS, three(), tries=2)
     next(dialogue)
-    questions = dialogue.send((said(),))
-    shown = [shown_input({"messages": [{"content": q.messages[0].content}]})["input"] for q in questions]
-    assert shown == ["1 + 1", "1 + 1", "1 + 2", "1 + 2", "1 + 3", "1 + 3"]
+    assert shown(dialogue.send((said(),))) == ["1 + 1", "1 + 2", "1 + 3"]
+    # The first is answered; the others have a second try.
+    assert shown(dialogue.send(tuple(said(output=answer) for answer in "200"))) == ["1 + 2", "1 + 3"]
     with pytest.raises(StopIteration) as end:
-        dialogue.send(tuple(said(output=answer) for answer in "290004"))
+        dialogue.send(tuple(said(output=answer) for answer in "04"))
     assert [getattr(outcome, "reason", "kept") for outcome in end.value.value] == [
         "kept",
         NAME,
@@ -173,7 +183,8 @@ def test_a_run_keeps_what_the_teacher_comes_to_again(home, triage, bank_index, n
     dropped = [entry for entry in ledger if entry["reason"] == NAME]
     assert dropped and all(times_right(json.loads(entry["text"])["message"]) < needed for entry in dropped)
     assert all(f"{needed} needed" in entry["detail"] and entry["source"]["dataset"] for entry in dropped)
-    assert set(blind.values()) == {3}
+    # No more than it takes: one that is right at once, or can't become right any more, is asked about no further.
+    assert set(blind.values()) <= {1, 2, 3} and (needed == 3 or 1 in blind.values())
     tally = run.tally()
     assert tally.dropped[NAME] == len(dropped)
     assert tally.outputs == tally.examples + sum(tally.dropped.values()) + sum(tally.quarantined.values())
@@ -210,7 +221,8 @@ def test_an_estimate_counts_the_blind_questions(home, triage, bank_index):
             usage = run.usage()
             assert 0.8 * sent <= estimate.requests <= 1.2 * sent
             assert 0.7 * usage["prompt_tokens"] <= estimate.prompt_tokens <= 1.3 * usage["prompt_tokens"]
-            assert 0.7 * usage["completion_tokens"] <= estimate.completion_tokens <= 1.3 * usage["completion_tokens"]
+            # This teacher says more than the task's examples do, which is all that is known before it has answered.
+            assert 0.5 * usage["completion_tokens"] <= estimate.completion_tokens <= 1.3 * usage["completion_tokens"]
 
 
 def test_blind_questions_that_failed_are_asked_again_and_nothing_else(home, triage, bank_index):
@@ -232,7 +244,7 @@ def test_blind_questions_that_failed_are_asked_again_and_nothing_else(home, tria
         assert not run.tally().quarantined and run.tally().examples == 15
         again = [shown_input(request) for request in server.chat_requests]
     assert again and all(given and "parcel" in given["message"] for given in again)
-    assert set(Counter(given["message"] for given in again).values()) == {3}
+    assert set(Counter(given["message"] for given in again).values()) <= {1, 2, 3}
 
 
 @pytest.mark.parametrize(
