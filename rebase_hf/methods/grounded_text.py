@@ -40,8 +40,8 @@ def grounded_input(task: Task, fields: Mapping[str, str], passages: Sequence[str
 
 
 def grounded_target(rationale: str, output: str) -> str:
-    """Return what a student learns to write: the rationale, then the answer behind its marker."""
-    return f"{' '.join(rationale.split())}\n{MARKER} {output}"
+    """Return what a student learns to write: the rationale, if there is one, then the answer behind its marker."""
+    return f"{' '.join(rationale.split())}\n{MARKER} {output}".lstrip()
 
 
 def read_answer(task: Task, text: str) -> str | None:

@@ -49,7 +49,7 @@ class Pool:
 
 
 def make_pools(index: RowIndex, asked: Sequence[Asked], *, found: int = FOUND_BY_EACH) -> list[Pool]:
-    """Return a pool for each question with its rationale; those of fewer than two passages teach nothing, and are none.
+    """Return a pool for each question with its rationale; one passage alone teaches nothing, and makes no pool.
 
     Args:
         found: How many rows are asked for by the rationale, and as many by the question. A row that both find counts
@@ -85,4 +85,3 @@ def draw(pool: Pool, rng: np.random.Generator, *, of_each: int = DRAWN_OF_EACH) 
     rest = pool.by_rationale + rng.permutation(len(pool.texts) - pool.by_rationale)
     of_first = min(len(first), max(of_each, 2 * of_each - len(rest)))
     return sorted(int(place) for place in (*first[:of_first], *rest[: 2 * of_each - of_first]))
-

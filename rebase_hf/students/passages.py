@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from rebase_hf.index.row_index import RowIndex
@@ -61,15 +62,21 @@ def rerank(reranker: "Reranker", question: str, passages: Sequence[Passage]) -> 
     return sorted(scored, key=lambda passage: -passage.score)
 
 
-def kept_apart(guard: EvaluationGuard, others: Sequence[str] = ()) -> Allowed | None:
-    """Return what lets pass every passage that gives away no evaluation row and is none of `others`.
+def kept_apart(guard: EvaluationGuard) -> Allowed | None:
+    """Return what lets pass every passage that gives away no evaluation row; None where there are no such rows.
 
     An index may hold the very rows that a student is scored by; their answers would stand beside them.
     """
-    barred = {_plain(text) for text in others}
-    if not guard and not barred:
-        return None
-    return lambda text: _plain(text) not in barred and not guard.equals(text) and guard.overlap(text) is None
+    return cache(lambda text: not guard.equals(text) and guard.overlap(text) is None) if guard else None
+
+
+def none_of(texts: Sequence[str], allowed: Allowed | None) -> Allowed:
+    """Return what lets pass only passages that are none of these texts, and are allowed.
+
+    In an index of teacher-written texts, the nearest to a rationale is that rationale itself.
+    """
+    barred = {_plain(text) for text in texts}
+    return lambda text: _plain(text) not in barred and (allowed is None or allowed(text))
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import passage_text
 from rebase_hf.students.candidate_pools import Asked, Pool, draw, make_pools
 from rebase_hf.students.reranker import Reranker
+from rebase_hf.students.reranker_measure import measure_reranker
 from rebase_hf.students.reranker_training import RerankerOptions, ranking_loss, temperature, train_reranker
 from tests.index.hashing_encoder import HashingEncoder
 
@@ -202,6 +203,23 @@ def test_options_that_nothing_can_be_trained_with_are_refused(change, message, p
 def test_without_pools_it_says_what_is_missing():
     with pytest.raises(StudentError, match="nothing to train a reranker on"):
         train_reranker([])
+
+
+def test_it_is_measured_by_what_it_puts_first(trained, facts):
+    reranker, _, _, _ = trained
+    asked = [Asked("amber harbour", "lantern keeper note 3"), Asked("quartz", "harbour"), Asked("nothing", "keeper")]
+    told = measure_reranker(reranker, facts, asked)
+    assert told["questions"] == 2, "where nothing is found, nothing is chosen"
+    firsts, chosen, best = [], [], []
+    for one in asked[:2]:
+        keys, scores = facts.words().search_scored(one.question, 32, scored_by=one.rationale)
+        texts = [passage_text(row) for row in facts.rows(keys)]
+        firsts.append(scores[0])
+        chosen.append(scores[int(np.argmax(reranker.scores(one.question, texts)))])
+        best.append(max(scores))
+    assert told["bm25"] == pytest.approx(np.mean(firsts))
+    assert told["reranker"] == pytest.approx(np.mean(chosen))
+    assert told["best"] == pytest.approx(np.mean(best))
 
 
 def test_the_same_pools_and_seed_give_the_same_reranker(tiny_bert, trained):
