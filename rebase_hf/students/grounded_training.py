@@ -8,7 +8,6 @@ with the answer alone.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,9 @@ from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.plan import open_index
-from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.students.candidate_pools import Asked, make_pools
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.grounded import GroundedStudent
-from rebase_hf.students.passages import Allowed, kept_apart, none_of, search_passages
 from rebase_hf.students.reading import Reading
 from rebase_hf.students.reranker_measure import measure_reranker
 from rebase_hf.students.reranker_training import RerankerOptions, train_reranker
@@ -33,6 +30,7 @@ from rebase_hf.students.seq2seq import (
     train_on_texts,
 )
 from rebase_hf.students.student import TrainingRow, distinct_rows
+from rebase_hf.students.training_passages import Apart, asked_of, completed_rows
 from rebase_hf.task import Task
 
 if TYPE_CHECKING:
@@ -79,8 +77,7 @@ def train_grounded_student(
 ) -> GroundedStudent:
     """Train a grounded student on exactly `rows_shown` rows, repeated as needed, and its reranker.
 
-    Rows without passages (the task's own examples, a knowledge store's) get theirs here: found by their rationale, by
-    the question where they have none.
+    Rows without passages get theirs here (`completed_rows`).
 
     Raises:
         StudentError: There are no rationales, no index, or nothing in it.
@@ -92,10 +89,10 @@ def train_grounded_student(
     reading = replace(options.reading, passages=_passages_read(rows, options))
     if reading.passages:
         opened = _index(task, index)
-        allowed = _Apart(task, rows)
-        used = [_with_passages(task, row, opened, reading, allowed.of(row)) for row in used]
+        apart = Apart(task, rows)
+        used = completed_rows(task, used, opened, reading, apart)
         if options.rerank:
-            reranker = _train_reranker(task, rows, opened, allowed, options, seed, rows_shown)
+            reranker = _train_reranker(asked_of(task, rows, apart), opened, options, seed, rows_shown)
     texts = training_texts(task, used, reading, reasoning=options.reasoning)
     model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=rows_shown)
     facts = training_facts(
@@ -159,41 +156,10 @@ def _index(task: Task, index: Any) -> RowIndex:
     return open_index(index)
 
 
-class _Apart:
-    """What a question may not be given: what gives away the evaluation set, and its own rationales."""
-
-    def __init__(self, task: Task, rows: Sequence[TrainingRow]) -> None:
-        self._task = task
-        self._guard = kept_apart(EvaluationGuard(task, task.evaluation_rows()))
-        self._told: defaultdict[str, list[str]] = defaultdict(list)
-        for row in rows:
-            if row.rationale:
-                self._told[task.input_text(row.fields)].append(row.rationale)
-
-    def of(self, row: TrainingRow) -> Allowed:
-        return none_of(self._told[self._task.input_text(row.fields)], self._guard)
-
-
-def _with_passages(task: Task, row: TrainingRow, index: RowIndex, reading: Reading, allowed: Allowed) -> TrainingRow:
-    if row.passages:
-        return row
-    query = _as_query(task, row) if row.rationale else task.input_text(row.fields)
-    found = search_passages(index, query, reading.candidates, allowed)
-    return replace(row, passages=tuple(passage.text for passage in found[: reading.passages]))
-
-
 def _train_reranker(
-    task: Task,
-    rows: Sequence[TrainingRow],
-    index: RowIndex,
-    allowed: _Apart,
-    options: GroundedOptions,
-    seed: int,
-    rows_shown: int,
+    asked: Sequence[Asked], index: RowIndex, options: GroundedOptions, seed: int, rows_shown: int
 ) -> "Reranker":
-    asked = [
-        Asked(task.input_text(row.fields), _as_query(task, row), allowed.of(row)) for row in rows if row.rationale
-    ]
+    """Train a reranker, and measure it on questions that it did not learn from."""
     how = options.reranker
     if how.most_shown is None:
         how = replace(how, most_shown=max(1, rows_shown // ROWS_A_POOL))
@@ -224,11 +190,6 @@ def _held_out(asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked]]:
     spared = set(questions[::SPARED_EVERY][:MOST_SPARED]) if len(questions) >= LEAST_TO_SPARE else set()
     first = {one.question: one for one in reversed(asked) if one.question in spared}
     return [one for one in asked if one.question not in spared], list(first.values())
-
-
-def _as_query(task: Task, row: TrainingRow) -> str:
-    """Return a rationale with its answer, by which passages are found in training."""
-    return f"{row.rationale} {row.fields[task.output]}"
 
 
 def _method(options: GroundedOptions) -> str:

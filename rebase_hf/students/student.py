@@ -57,22 +57,25 @@ class TrainingRow:
     passages: tuple[str, ...] = ()
 
 
-def training_rows(task: Task, dataset: Any, *, include_examples: bool = True) -> list[TrainingRow]:
+def training_rows(
+    task: Task, dataset: Any, *, include_examples: bool = True, rationales: bool | None = None
+) -> list[TrainingRow]:
     """Return the rows to train on: the task's examples first, then the dataset's.
-
-    Each input stands once, and with passages once a rationale: of those every one is learnt (KARD).
 
     Args:
         dataset: A `datasets.Dataset` (true class labels are decoded), a DatasetDict (its `train` split), or an
             iterable of dicts or of `Example`.
+        rationales: Whether each input stands once for each of its rationales, of which KARD learns every one, in place
+            of once; None where rows have passages.
 
     Raises:
         StudentError: There is nothing to train on.
         TaskError: A row lacks a field, or has a label that the task does not know.
     """
     examples = [example_row(task, example) for example in task.examples] if include_examples else []
-    given = [_training_row(task, row, number) for number, row in enumerate(_plain_rows(dataset))]
-    rows = distinct_rows(task, (*examples, *given), rationales=any(row.passages for row in given))
+    given = [_training_row(task, row, number) for number, row in enumerate(plain_rows(dataset))]
+    rationales = any(row.passages for row in given) if rationales is None else rationales
+    rows = distinct_rows(task, (*examples, *given), rationales=rationales)
     if not rows:
         raise StudentError(f"Task `{task.name}`: there are no rows to train on; the dataset is empty.")
     return rows
@@ -124,7 +127,7 @@ def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, 
     if rows is None:
         held_out = task.evaluation_rows()
     else:
-        held_out = [dict(_training_row(task, row, number).fields) for number, row in enumerate(_plain_rows(rows))]
+        held_out = [dict(_training_row(task, row, number).fields) for number, row in enumerate(plain_rows(rows))]
     if not held_out:
         raise StudentError(
             f"Task `{task.name}` has no evaluation rows to score students by; "
@@ -133,7 +136,7 @@ def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, 
     return held_out
 
 
-def _plain_rows(dataset: Any) -> Iterable[Any]:
+def plain_rows(dataset: Any) -> Iterable[Any]:
     """Yield rows with class ids as names, whatever the container."""
     if isinstance(dataset, Mapping):
         if "train" not in dataset:

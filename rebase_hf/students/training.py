@@ -59,7 +59,8 @@ def train_student(
         ['billing']
     """
     task = Task.load(task)
-    rows = training_rows(task, dataset, include_examples=include_examples)
+    every = True if kind == "grounded" else None
+    rows = training_rows(task, dataset, include_examples=include_examples, rationales=every)
     student = train_on_rows(
         task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs, kind=kind, index=index, grounded=grounded
     )
