@@ -15,6 +15,10 @@ Index = Annotated[
     str | None,
     typer.Option(help="The index folder, or the id of a Hub repository that holds one; only `fewgen` needs none."),
 ]
+StudentIndex = Annotated[
+    str | None,
+    typer.Option("--index", help="Where a student of method `kard` finds its passages: an index folder or Hub id."),
+]
 TeacherTarget = Annotated[
     str,
     typer.Option(help="A URL, a model id, endpoint:NAMESPACE/NAME, local:FOLDER_OR_MODEL_ID, few-shot, or none."),

@@ -40,6 +40,7 @@ from rebase_hf.cli.options import (
     RunFolder,
     Seed,
     Seeds,
+    StudentIndex,
     TaskFile,
     TeacherTarget,
     Temperature,
@@ -169,7 +170,7 @@ def run(
     folder = output or Path("runs") / plan.task.name
     from rebase_hf.students.training import check_base_model
 
-    check_base_model(plan.task, base_model)
+    check_base_model(plan.task, base_model, passages=plan.how.gives_passages)
     if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 
@@ -180,7 +181,14 @@ def run(
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
     write_pages(folder)
     if made["examples"]:
-        made = train_and_compare(folder, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+        made = train_and_compare(
+            folder,
+            base_model=base_model,
+            seeds=seeds,
+            max_pairs=max_pairs,
+            seed=seed,
+            index=plan.index if plan.how.gives_passages else None,
+        )
         write_pages(folder)
     show_dataset(folder, made)
     show_student(folder, made)
@@ -190,23 +198,28 @@ def run(
 
 
 def train(
-    run: RunFolder, base_model: BaseModel = None, seeds: Seeds = 1, max_pairs: MaxPairs = MAX_PAIRS, seed: Seed = 0
+    run: RunFolder,
+    base_model: BaseModel = None,
+    seeds: Seeds = 1,
+    max_pairs: MaxPairs = MAX_PAIRS,
+    seed: Seed = 0,
+    index: StudentIndex = None,
 ) -> None:
     """Train the student of a run, and compare it with its baselines where the task has an evaluation set."""
     from rebase_hf.cli.steps import show_student, train_and_compare, write_pages
 
-    made = train_and_compare(run, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+    made = train_and_compare(run, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed, index=index)
     write_pages(run)
     show_student(run, made)
 
 
-def evaluate(run: RunFolder) -> None:
+def evaluate(run: RunFolder, index: StudentIndex = None) -> None:
     """Score the trained student of a run on the task's evaluation set."""
     from rebase_hf.students import load_student
 
     if not (run / "student").is_dir():
         raise RebaseError(f"{run} has no student yet. Train one with: rebase-hf train {run}")
-    student = load_student(run / "student")
+    student = load_student(run / "student", index=index)
     from rebase_hf.task import Task
 
     rows = Task.load(run).evaluation_rows()

@@ -88,9 +88,13 @@ def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict
 
 
 def train_and_compare(
-    folder: Path, *, base_model: str | None, seeds: int, max_pairs: int, seed: int
+    folder: Path, *, base_model: str | None, seeds: int, max_pairs: int, seed: int, index: Any = None
 ) -> dict[str, Any]:
-    """Train the student of a run folder, compare it with its baselines, and add both to its report."""
+    """Train the student of a run folder, compare it with its baselines, and add both to its report.
+
+    Args:
+        index: Where a student of rows with passages finds its own.
+    """
     import time
 
     from datasets import Dataset
@@ -105,10 +109,10 @@ def train_and_compare(
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
     began = time.monotonic()
     if task.evaluation is None:
-        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs)
+        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index)
     else:
         comparison = compare(
-            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model
+            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model, index=index
         )
         student = comparison.student
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
@@ -164,6 +168,8 @@ def show_student(folder: Path, report: Mapping[str, Any]) -> None:
     for name, scores in rows.items():
         spread = f" ± {scores[metric + '_std']:.3f}" if scores.get(metric + "_std") is not None else ""
         typer.echo(f"  {name:<28} {scores[metric]:.3f}{spread}")
+    if reading := report.get("reading"):
+        typer.echo("Reading: " + ", ".join(f"{name} {value:.2f}" for name, value in reading.items()))
     typer.echo(f"Student: {folder}/student    Report: {folder}/report.html")
 
 

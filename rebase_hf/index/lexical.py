@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from rebase_hf.errors import RowIndexError
 from rebase_hf.index.lexical_parts import open_parts, read_contents
-from rebase_hf.index.lexical_ranking import HIGHEST_PART, Filter, Hit, Term, best_hits, best_within
+from rebase_hf.index.lexical_ranking import (
+    HIGHEST_PART,
+    Filter,
+    Hit,
+    Term,
+    best_hits,
+    best_within,
+    score_of,
+    score_query,
+)
 from rebase_hf.index.lexical_words import KEY, SOURCE, TEXT, analyser, plain, role_field
 
 Keys = NDArray[np.int64]
@@ -112,6 +121,27 @@ class LexicalIndex:
         if allowed is not None and len(allowed) == len(self._sources):
             allowed = None
         return [self._search(text, min(k, self._rows), fields, allowed) for text in texts]
+
+    def search_scored(self, text: str, k: int, *, scored_by: str) -> tuple[Keys, Scores]:
+        """Return the k rows that `search` finds for a text, in its order, with the scores they have for another text.
+
+        The scores are the BM25 that `search` gives these rows for the other text; 0 where they hold none of its words.
+
+        Returns:
+            int64 keys and float32 scores.
+        """
+        k = min(k, self._rows)
+        terms = self._terms(text, [TEXT]) if k > 0 else []
+        if not terms:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        hits = self._hits(terms, k, None)
+        found, places = np.array([score for score, _ in hits], np.float32), [address for _, address in hits]
+        held = self._keys(places)
+        keys, _ = _ordered(held, found, k)
+        address_of = dict(zip(held.tolist(), places, strict=True))
+        scoring = score_query(self._terms(scored_by, [TEXT]))
+        scores = [score_of(self._searcher, scoring, address_of[key]) for key in keys.tolist()]
+        return keys, np.array(scores, dtype=np.float32)
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text as the index knows them, in order."""

@@ -12,6 +12,7 @@ k-th score found so far, the bar, soon does two things (Turtle & Flood 1995, 10.
 What is missed is below the bar. Only when to stop being clever and add up everything is a matter of estimates.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,6 +112,19 @@ def best_within(searcher: Any, terms: Sequence[Term], k: int, clause: Any) -> li
     found = _Found(k)
     _fetch(searcher, Query.boolean_query([(Occur.Must, _any_of(terms)), clause]), found, None)
     return found.best()
+
+
+def score_query(terms: Sequence[Term]) -> Any:
+    """Return the query by which `score_of` scores any row for a sum of words, also one that holds none of them."""
+    from tantivy import Occur, Query
+
+    parts = [(Occur.Should, term.query) for term in terms]
+    return Query.boolean_query([(Occur.Must, Query.const_score_query(Query.all_query(), 0.0)), *parts])
+
+
+def score_of(searcher: Any, query: Any, address: Any) -> float:
+    """Return the score of one row, which need not be among the best: what tantivy explains of it."""
+    return float(json.loads(query.explain(searcher, address).to_json())["value"])
 
 
 def _fetch(searcher: Any, query: Any, found: _Found, only: Filter | None) -> bool:

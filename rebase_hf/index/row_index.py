@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
 from rebase_hf.index.updating import add_sources, compact_index, refresh_sources, remove_sources
 from rebase_hf.index.verification import check_files
 from rebase_hf.rows import RetrievedRow, SourceRow
+
+if TYPE_CHECKING:
+    from rebase_hf.index.lexical import LexicalIndex
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +218,15 @@ class RowIndex:
         """Return the keys of a source's rows."""
         first, last = self._reader.places.source_starts[source : source + 2].tolist()
         return range(first, last)
+
+    def words(self) -> "LexicalIndex":
+        """Return the index of its rows' words, to be searched by them alone: no encoder is loaded for that.
+
+        Raises:
+            RowIndexError: It was built without.
+            MissingExtraError: tantivy is not installed.
+        """
+        return self._reader.words()
 
     def best_cells(self, queries: Array, keys: Array | None = None, *, junk: bool = False) -> tuple[Array, Array]:
         """Return for each row and query the best cell's dot product and its column, looking at every cell.

@@ -18,8 +18,16 @@ _STRAY = re.compile(r"[\s\"'`*.]+$|^[\s\"'`*]+")
 
 
 def passage_text(row: SourceRow, chars: int = PASSAGE_CHARS) -> str:
-    """Return a retrieved row as a passage: its cells, the longest text first to be kept, in the source's order."""
-    texts = {name: " ".join(text.split()) for name, text in row.cells.items() if text.strip()}
+    """Return a retrieved row as a passage: its cells, the longest text first to be kept, in the source's order.
+
+    What rows made by this library say of where they come from (`provenance.*`, `sources`) is not to be read.
+    """
+    made_here = any(name.startswith("provenance.") for name in row.cells)
+    texts = {
+        name: " ".join(text.split())
+        for name, text in row.cells.items()
+        if text.strip() and not (made_here and (name == "sources" or name.startswith("provenance.")))
+    }
     kept: set[str] = set()
     left = chars
     for name in sorted(texts, key=lambda name: -len(texts[name])):
@@ -40,8 +48,8 @@ def grounded_input(task: Task, fields: Mapping[str, str], passages: Sequence[str
 
 
 def grounded_target(rationale: str, output: str) -> str:
-    """Return what a student learns to write: the rationale, then the answer behind its marker."""
-    return f"{' '.join(rationale.split())}\n{MARKER} {output}"
+    """Return what a student learns to write: the rationale, if there is one, then the answer behind its marker."""
+    return f"{' '.join(rationale.split())}\n{MARKER} {output}".lstrip()
 
 
 def read_answer(task: Task, text: str) -> str | None:

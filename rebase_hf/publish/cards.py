@@ -14,6 +14,7 @@ from rebase_hf.publish.papers import METHODS, SETFIT
 from rebase_hf.publish.public_text import public, public_name, shorten
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.worth_it import worth_it
+from rebase_hf.students.saving import FACTS, KNOWLEDGE
 
 CONFIG = "default"
 TASK_CATEGORIES = {
@@ -86,6 +87,7 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
         dataset_id=dataset_id,
         base_model=folder.base_model,
         example=_python_literal(folder),
+        index=_student_index(folder),
         teacher=teacher_line(report),
         source_rows=[_source_row(source) for source in folder.sources],
         limits=student_limits(folder),
@@ -178,6 +180,16 @@ def _shown_examples(folder: FinishedRun, count: int = 3) -> list[dict[str, Any]]
 def _library(folder: FinishedRun) -> str:
     kind = folder.student.get("kind") or ("setfit" if folder.task.kind == "classification" else "")
     return "setfit" if kind == "setfit" else "transformers"
+
+
+def _student_index(folder: FinishedRun) -> str | None:
+    """Return the index that a student is to be given, or None where it needs none or brings its own."""
+    if (folder.path / "student" / KNOWLEDGE).is_dir():
+        return None
+    path = folder.path / "student" / FACTS
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    index = facts.get("index") or {}
+    return public_name(str(index["name"])) if index else None
 
 
 def _results(folder: FinishedRun) -> list[Any]:

@@ -20,6 +20,7 @@ from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report import draw_figures
+from rebase_hf.students.saving import LOCAL
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -117,7 +118,8 @@ def push_student(
         api.create_repo(repo_id, repo_type="model", private=private, exist_ok=True)
         parent, held = _state(api, repo_id, "model")
         card = render_student_card(run, repo_id=repo_id, dataset_id=dataset_id)
-        paths = sorted(path for path in root.rglob("*") if path.is_file())
+        # Where the student's index lies on this machine is of no use elsewhere, and nobody's business.
+        paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / LOCAL)
         files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in paths}
         if "task.yaml" in files:
             files["task.yaml"] = _task_yaml(folder)

@@ -6,6 +6,7 @@ from typing import Any
 
 NAMES = {
     "student": "Student (trained on this dataset)",
+    "reasoning_only": "Same student without passages: reasoning distillation",
     "few_examples": "Same student, the few examples only",
     "examples_and_phrases": "Same student, the few examples and the labels' phrases",
     "majority": "Always the most frequent label",

@@ -19,13 +19,11 @@ def training_facts(
     Args:
         settings: What this kind of training was set to: `method`, `max_pairs`, `learning_rate`, ...
     """
-    folder = Path(find_embedding_model(base_model))
     sources = Counter(row.source for row in rows if row.source is not None)
     licenses = {row.source: row.license for row in rows if row.source is not None}
     facts: dict[str, Any] = {
         "task": task.name,
-        "base_model": folder.name if Path(base_model).is_dir() else base_model,
-        "base_model_sha256": model_fingerprint(str(folder)) if folder.is_dir() else None,
+        **model_facts(base_model),
         "seed": seed,
         **settings,
         "train_rows": len(rows),
@@ -38,3 +36,12 @@ def training_facts(
         counts = Counter(row.fields[task.output] for row in rows)
         facts["labels"] = {label: counts[label] for label in task.labels}
     return facts
+
+
+def model_facts(base_model: str) -> dict[str, Any]:
+    """Return what a model is: its name, of a folder the last part alone, and its digest where it is here."""
+    folder = Path(find_embedding_model(base_model))
+    return {
+        "base_model": folder.name if Path(base_model).is_dir() else base_model,
+        "base_model_sha256": model_fingerprint(str(folder)) if folder.is_dir() else None,
+    }

@@ -6,9 +6,13 @@ training.json           how it was trained: the facts for its card
 config.json, model.safetensors, tokenizer.json, ...    the model, as its own library saves it
 head.safetensors        SetFit students: the classifier (coef, intercept, and its classes in the file's metadata)
 model_head.pkl          SetFit students: the same head for plain `SetFitModel.from_pretrained`; never read here
+reranker/               grounded students: what chooses their passages
+knowledge/              grounded students with a knowledge store: the index that they retrieve from
+local.json              grounded students: where their index lies on this machine; never published
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,8 +26,12 @@ FORMAT = 1
 MANIFEST = "student.json"
 FACTS = "training.json"
 HEAD = "head.safetensors"
+RERANKER = "reranker"
+KNOWLEDGE = "knowledge"
+LOCAL = "local.json"
 # What a student from the Hub needs. Pickles and Python files are not even downloaded.
-DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.md", "*.jinja")
+DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.md", "*.jinja", f"{KNOWLEDGE}/*")
+NOT_DOWNLOADED = ("*.pkl", "*.pickle", "*.py")
 LIBRARIES = ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn")
 
 
@@ -38,12 +46,17 @@ class SavedStudent:
 
 
 def begin_saving(folder: str | Path) -> Path:
-    """Make the folder ready to be written: until `finish_saving` it is no student."""
+    """Make the folder ready to be written: until `finish_saving` it is no student.
+
+    What another kind of student left there would be published with this one; a knowledge store is built before.
+    """
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise StudentError(f"{path} is a file; give a folder to save the student in.")
     path.mkdir(parents=True, exist_ok=True)
-    (path / MANIFEST).unlink(missing_ok=True)
+    for name in (MANIFEST, LOCAL):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / RERANKER, ignore_errors=True)
     return path
 
 
@@ -52,7 +65,7 @@ def finish_saving(folder: Path, *, kind: str, task: Task, facts: Mapping[str, An
     # Where the rows to score by lay on this machine is of no use elsewhere, and nobody's business.
     portable = {key: value for key, value in task.to_dict().items() if not _local_rows(key, value)}
     (folder / "task.yaml").write_text(Task.load(portable).to_yaml(), encoding="utf-8")
-    _write_json(folder / FACTS, facts)
+    write_json(folder / FACTS, facts)
     manifest = {
         "format": FORMAT,
         "kind": kind,
@@ -63,7 +76,7 @@ def finish_saving(folder: Path, *, kind: str, task: Task, facts: Mapping[str, An
         "seed": facts.get("seed"),
         "versions": library_versions(),
     }
-    _write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
     return folder
 
 
@@ -81,13 +94,13 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
             f"{path_or_repo_id} holds no `{MANIFEST}`, so it is not a saved student; it holds {held}. "
             "Give the folder that `train_student` or `save` wrote."
         )
-    manifest = _read_json(manifest_file)
+    manifest = read_json(manifest_file)
     if manifest.get("format") != FORMAT:
         raise StudentError(
             f"{manifest_file} is of format `{manifest.get('format')}`; this version reads {FORMAT}. "
             "Upgrade rebase-hf, or train the student again."
         )
-    facts = _read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
+    facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
     return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), facts)
 
 
@@ -112,7 +125,11 @@ def _local_folder(path_or_repo_id: str | Path, revision: str | None) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise StudentError(f"Student folder {name} does not exist. Give a folder, or the id of a Hub model.")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(DOWNLOADED)))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=list(DOWNLOADED), ignore_patterns=list(NOT_DOWNLOADED)
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise StudentError(
             f"Student `{name}` is neither a folder here nor a model on the Hub: {' '.join(str(error).split())}"
@@ -123,11 +140,17 @@ def _local_rows(key: str, value: Any) -> bool:
     return key in ("evaluation", "train") and "path" in value
 
 
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file of a student's folder."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON file of a student's folder.
+
+    Raises:
+        StudentError: It is damaged.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

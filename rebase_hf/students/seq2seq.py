@@ -78,23 +78,8 @@ def train_seq2seq_student(
     task: Task, rows: Sequence[TrainingRow], *, base_model: str | None, seed: int, rows_shown: int
 ) -> Seq2SeqStudent:
     """Train a sequence-to-sequence student on exactly `rows_shown` rows, repeated as needed."""
-    require("torch", what="A sequence-to-sequence student", extra="trainer")
-    with training_run(seed) as scratch:
-        from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
-
-        model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_BASE_MODEL)
-        features = [_feature(task, tokenizer, row) for row in rows]
-        run_trainer(
-            Seq2SeqTrainer,
-            Seq2SeqTrainingArguments,
-            model,
-            [features[place] for place in repeat_rows(len(features), rows_shown, seed)],
-            collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-            batch_size=BATCH_SIZE,
-            learning_rate=LEARNING_RATE,
-            seed=seed,
-            scratch=scratch,
-        )
+    texts = [(source_text(task, row.fields), target_text(task, row)) for row in rows]
+    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=rows_shown)
     facts = training_facts(
         task,
         rows,
@@ -109,6 +94,34 @@ def train_seq2seq_student(
         },
     )
     return Seq2SeqStudent(task, model, tokenizer, facts)
+
+
+def train_on_texts(
+    texts: Sequence[tuple[str, str]], *, base_model: str | None, seed: int, shown: int
+) -> tuple[Any, Any]:
+    """Return a model trained to write the second text of each pair when it reads the first, and its tokenizer.
+
+    Args:
+        shown: How many pairs it is shown, all of them in a shuffled order, again and again.
+    """
+    require("torch", what="A sequence-to-sequence student", extra="trainer")
+    with training_run(seed) as scratch:
+        from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+        model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_BASE_MODEL)
+        features = [_feature(tokenizer, source, target) for source, target in texts]
+        run_trainer(
+            Seq2SeqTrainer,
+            Seq2SeqTrainingArguments,
+            model,
+            [features[place] for place in repeat_rows(len(features), shown, seed)],
+            collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+            batch_size=BATCH_SIZE,
+            learning_rate=LEARNING_RATE,
+            seed=seed,
+            scratch=scratch,
+        )
+    return model, tokenizer
 
 
 def load_seq2seq_student(saved: SavedStudent) -> Seq2SeqStudent:
@@ -135,9 +148,7 @@ def parse_answer(text: str) -> str:
     return text.rpartition(MARKER)[2].strip()
 
 
-def _feature(task: Task, tokenizer: Any, row: TrainingRow) -> dict[str, Any]:
-    source = tokenizer(
-        source_text(task, row.fields), truncation=True, max_length=MAX_SOURCE_TOKENS, return_token_type_ids=False
-    )
-    target = tokenizer(text_target=target_text(task, row), truncation=True, max_length=MAX_TARGET_TOKENS)
-    return {**source, "labels": target["input_ids"]}
+def _feature(tokenizer: Any, source: str, target: str) -> dict[str, Any]:
+    read = tokenizer(source, truncation=True, max_length=MAX_SOURCE_TOKENS, return_token_type_ids=False)
+    written = tokenizer(text_target=target, truncation=True, max_length=MAX_TARGET_TOKENS)
+    return {**read, "labels": written["input_ids"]}

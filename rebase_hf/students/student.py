@@ -18,7 +18,7 @@ class Student(Protocol):
 
     Attributes:
         task: The task that it was trained for.
-        kind: `setfit`, `extractive` or `seq2seq`.
+        kind: `setfit`, `extractive`, `seq2seq` or `grounded`.
         facts: How it was trained, as `training.json` holds it.
     """
 
@@ -43,6 +43,7 @@ class TrainingRow:
     Attributes:
         fields: The task's fields as text.
         rationale: The reasoning that leads to the output, where there is one.
+        passages: What was retrieved for it, to be read with the inputs.
         source: The dataset that it was made from, where that is known.
         license: That dataset's licence.
         is_example: Whether it is one of the task's own examples.
@@ -53,27 +54,39 @@ class TrainingRow:
     source: str | None = None
     license: str | None = None
     is_example: bool = False
+    passages: tuple[str, ...] = ()
 
 
-def training_rows(task: Task, dataset: Any, *, include_examples: bool = True) -> list[TrainingRow]:
-    """Return the rows to train on: the task's examples first, then the dataset's, each input once.
+def training_rows(
+    task: Task, dataset: Any, *, include_examples: bool = True, rationales: bool | None = None
+) -> list[TrainingRow]:
+    """Return the rows to train on: the task's examples first, then the dataset's.
 
     Args:
         dataset: A `datasets.Dataset` (true class labels are decoded), a DatasetDict (its `train` split), or an
             iterable of dicts or of `Example`.
+        rationales: Whether each input stands once for each of its rationales, of which KARD learns every one, in place
+            of once; None where rows have passages.
 
     Raises:
         StudentError: There is nothing to train on.
         TaskError: A row lacks a field, or has a label that the task does not know.
     """
     examples = [example_row(task, example) for example in task.examples] if include_examples else []
-    given = [_training_row(task, row, number) for number, row in enumerate(_plain_rows(dataset))]
-    rows: dict[tuple[str, ...], TrainingRow] = {}
-    for row in (*examples, *given):
-        rows.setdefault(tuple(row.fields[name] for name in task.inputs), row)
+    given = [_training_row(task, row, number) for number, row in enumerate(plain_rows(dataset))]
+    rationales = any(row.passages for row in given) if rationales is None else rationales
+    rows = distinct_rows(task, (*examples, *given), rationales=rationales)
     if not rows:
         raise StudentError(f"Task `{task.name}`: there are no rows to train on; the dataset is empty.")
-    return list(rows.values())
+    return rows
+
+
+def distinct_rows(task: Task, rows: Iterable[TrainingRow], *, rationales: bool = False) -> list[TrainingRow]:
+    """Return the first row of each input; where `rationales`, of each input with each rationale."""
+    kept: dict[tuple[str | None, ...], TrainingRow] = {}
+    for row in rows:
+        kept.setdefault((*(row.fields[name] for name in task.inputs), row.rationale if rationales else None), row)
+    return list(kept.values())
 
 
 def example_row(task: Task, example: Mapping[str, str]) -> TrainingRow:
@@ -114,7 +127,7 @@ def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, 
     if rows is None:
         held_out = task.evaluation_rows()
     else:
-        held_out = [dict(_training_row(task, row, number).fields) for number, row in enumerate(_plain_rows(rows))]
+        held_out = [dict(_training_row(task, row, number).fields) for number, row in enumerate(plain_rows(rows))]
     if not held_out:
         raise StudentError(
             f"Task `{task.name}` has no evaluation rows to score students by; "
@@ -123,7 +136,7 @@ def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, 
     return held_out
 
 
-def _plain_rows(dataset: Any) -> Iterable[Any]:
+def plain_rows(dataset: Any) -> Iterable[Any]:
     """Yield rows with class ids as names, whatever the container."""
     if isinstance(dataset, Mapping):
         if "train" not in dataset:
@@ -150,6 +163,7 @@ def _training_row(task: Task, row: Any, number: int) -> TrainingRow:
         rationale=str(row["rationale"]) if row.get("rationale") else None,
         source=provenance.get("dataset"),
         license=provenance.get("license"),
+        passages=tuple(str(passage) for passage in row.get("passages") or ()),
     )
 
 

@@ -11,13 +11,16 @@ from rebase_hf.errors import StudentError, require
 from rebase_hf.training_run import hub_progress_callback, quiet_loading, show_only
 
 
-def load_pretrained(auto_class: str, name: str, *, safe: bool = False) -> tuple[Any, Any]:
+def load_pretrained(
+    auto_class: str, name: str, *, safe: bool = False, tokenizer: str | None = None
+) -> tuple[Any, Any]:
     """Return a model and its tokenizer.
 
     Args:
         auto_class: Name of the transformers Auto class: `AutoModelForQuestionAnswering`, ...
         name: A folder, or an id on the Hub.
         safe: Read weights from safetensors only, as for a student that somebody else saved.
+        tokenizer: Where the tokenizer is, if not beside the model.
 
     Raises:
         StudentError: There is no such model, or it is of another kind.
@@ -31,13 +34,13 @@ def load_pretrained(auto_class: str, name: str, *, safe: bool = False) -> tuple[
     try:
         with quiet_loading():
             model = getattr(transformers, auto_class).from_pretrained(found, trust_remote_code=False, **options)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
+            reader = transformers.AutoTokenizer.from_pretrained(tokenizer or found, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise StudentError(
             f"Model {name} can't be loaded by {auto_class}: {' '.join(str(error).split())} "
             "Give a folder or a Hub id of a model of that kind."
         ) from error
-    return model, tokenizer
+    return model, reader
 
 
 def repeat_rows(rows: int, shown: int, seed: int) -> list[int]:

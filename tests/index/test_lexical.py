@@ -104,6 +104,22 @@ def test_a_filter_returns_the_best_of_its_sources_with_the_scores_they_have_with
     assert search(index, "w1 w20 w33 w2", 25, sources=np.array(sorted(sources))) == keys.tolist()
 
 
+def test_rows_found_by_one_text_are_scored_by_another(index, many):
+    found_by, scored_by = "w20 w31 w7", "w45 w45 w60"
+    keys, scores = index.search_scored(found_by, 50, scored_by=scored_by)
+    assert keys.tolist() == search(index, found_by, 50)
+    expected = bm25(many, scored_by)
+    assert [float(score) for score in scores] == pytest.approx([expected.get(key, 0.0) for key in keys], rel=1e-3)
+    assert (scores == 0.0).any()
+    assert (scores > 0.0).any()
+
+
+def test_nothing_found_has_no_scores(index, tmp_path):
+    for empty in (index, LexicalIndex([])):
+        keys, scores = empty.search_scored("nowhere", 5, scored_by="w1")
+        assert (len(keys), len(scores)) == (0, 0)
+
+
 def test_a_filter_of_many_sources_works_too(tmp_path):
     index = build(tmp_path / "lexical", [(n, f"word row{n}", n) for n in range(500)])
     assert search(index, "word", 200, sources=range(100, 250)) == list(range(100, 250))

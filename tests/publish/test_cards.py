@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,17 @@ def test_student_card_carries_what_the_hub_reads(run: Path) -> None:
     block = text.split("```python\n")[1].split("```")[0]
     compile(block, "card", "exec")
     assert 'load_student("org/triage")' in block
+
+
+def test_the_card_of_a_student_that_reads_names_its_index_unless_it_brings_one(run: Path) -> None:
+    facts = run / "student" / "training.json"
+    facts.write_text(json.dumps({"index": {"name": "org/stones", "hub": "org/stones"}}))
+    assert 'load_student("student", index="org/stones")' in render_student_card(run)
+    facts.write_text(json.dumps({"index": None}))
+    assert "index=" not in render_student_card(run)
+    facts.write_text(json.dumps({"index": {"name": "knowledge"}}))
+    (run / "student" / "knowledge").mkdir()
+    assert "index=" not in render_student_card(run)
 
 
 def test_verdict_is_honest_when_the_student_is_worse(tmp_path: Path) -> None:

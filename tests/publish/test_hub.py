@@ -54,6 +54,7 @@ def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubSer
 
 
 def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    (run / "student" / "local.json").write_text('{"index": "/home/someone/index"}')
     code = f"{TRY}\n    result = push_student(sys.argv[1], 'org/student', private=True, dataset_id='org/triage')"
     on_hub(code, run)
     on_hub(code, run)
