@@ -1,4 +1,4 @@
-"""What the methods' benchmarks read of the public kit (`REBASE_KIT`): tasks, gold rows, what teachers once answered."""
+"""What the methods' benchmarks read of the kit (`REBASE_KIT`): tasks, gold rows, what teachers once answered."""
 
 import json
 import os

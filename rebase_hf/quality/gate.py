@@ -43,8 +43,8 @@ class CheckOptions:
         balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
         cartography: Keep this share of each label's examples, those that a small learner is surest of (.83 in
             SynthesizRR).
-        answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0 asks
-            nothing. For labels, spans and short answers (`answerability.py`).
+        answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
+            asks nothing. For labels, spans and short answers (`answerability.py`).
     """
 
     near_duplicates: float | None = NEAR
