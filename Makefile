@@ -8,7 +8,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher bench-index bench-scale test test-slow test-versions test-ray check lint types format clean
+.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale test test-slow test-versions test-ray check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -24,6 +24,12 @@ bench-teacher: $(VENV)/package
 	@missed=0; for name in $(BENCH_TEACHER); do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.teacher_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.teacher_figures && exit $$missed
+
+# About 2 minutes. REBASE_KIT names a folder of real datasets: what the checks refuse of people's texts is then counted.
+BENCH_QUALITY = duplicates checks
+bench-quality: $(VENV)/package
+	@missed=0; for name in $(BENCH_QUALITY); do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality_$$name || missed=1; done; exit $$missed
 
 # About 12 minutes on 2 cores, with 8 GB of disk under TMPDIR.
 bench-scale: $(VENV)/package

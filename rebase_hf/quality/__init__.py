@@ -1,1 +1,1 @@
-"""What may pass: checks of answers, duplicates, contamination, and the gate that decides by them."""
+"""What may pass: checks of answers, duplicates, contamination, the gate that decides by them, the whole set."""

@@ -7,8 +7,9 @@ the same dataset whatever the concurrency.
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
+from rebase_hf.errors import TaskError
 from rebase_hf.quality.answer_checks import AnswerCheck, answer_checks
 from rebase_hf.quality.checks import Refusal, settle_label
 from rebase_hf.quality.contamination import EvaluationGuard, guarded_texts
@@ -17,10 +18,12 @@ from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
 
+SIMILARITIES = ("near_duplicates", "semantic_duplicates", "similar_to_evaluation")
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """Which checks an answer must pass.
+    """Which checks an answer, and then the whole set, must pass.
 
     Attributes:
         near_duplicates: Similarity from which an output repeats another, or an example of the task; 1.0 drops equal
@@ -45,6 +48,9 @@ class CheckOptions:
             SynthesizRR).
         answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
             asks nothing. For labels, spans and short answers (`answerability.py`).
+
+    Raises:
+        TaskError: A number is out of its range.
     """
 
     near_duplicates: float | None = NEAR
@@ -66,6 +72,9 @@ class CheckOptions:
         # A report gives lists back, and one set may be named without a list.
         sets = (self.evaluation_sets,) if isinstance(self.evaluation_sets, str) else tuple(self.evaluation_sets)
         object.__setattr__(self, "evaluation_sets", sets)
+        for name, least, most in (("length_factor", 1.0, inf), *((name, 0.0, 1.0) for name in SIMILARITIES)):
+            if (value := getattr(self, name)) is not None and not least <= value <= most:
+                raise TaskError(f"CheckOptions: {name} is {value!r}; expected {least:g} to {most:g}, or None.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
+from rebase_hf.errors import TaskError
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate
+from rebase_hf.quality.gate import CheckOptions, Gate, check_steps
 from rebase_hf.rows import Completion, Draft, Dropped, Example, Message, RetrievedRow, SourceRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed, answer_schema, parse_answer, shown_cells, transform_messages
@@ -306,3 +307,44 @@ def test_deciding_and_rendering_cost_little():
     spent = (time.process_time() - began) / len(texts)
     print(f"{1000 * spent:.3f} ms a row")  # noqa: T201
     assert spent < 0.003
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"length_factor": 0.5}, {"near_duplicates": 1.5}, {"semantic_duplicates": -1}, {"similar_to_evaluation": 2}],
+)
+def test_a_number_out_of_its_range_is_named(wrong):
+    (name,) = wrong
+    with pytest.raises(TaskError, match=rf"CheckOptions: {name} is .*; expected . to (1|inf), or None"):
+        CheckOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "reason"),
+    [
+        ("I'm sorry, but I can't help with that request.", {"refusals": False}, "teacher_declined"),
+        ("Where is it? " * 60, {"length_factor": None}, "too_long"),
+        ("Hm", {"length_factor": None}, "too_short"),
+        ("Wo ist das Paket, das ich vor einer Woche bei Ihnen bestellt habe?", {"language": False}, "other_language"),
+    ],
+)
+def test_what_an_answer_alone_is_refused_for_can_be_switched_off(text, options, reason):
+    assert decide(gate(), text) == reason
+    assert isinstance(decide(gate(**options), text), Example)
+
+
+def test_what_is_refused_alone_is_not_remembered():
+    opened = gate()
+    text = "I'm sorry, but I can't help with that request."
+    assert [decide(opened, text), decide(opened, text)] == ["teacher_declined"] * 2
+
+
+def test_further_sets_are_guarded_without_rows_of_the_task_s_own():
+    guard = EvaluationGuard(TRIAGE, [], [[{"question": "Is the blue lamp in the parcel?"}]])
+    opened = Gate(TRIAGE, guard, CheckOptions(), method="rebase", teacher="m", num_examples=10)
+    assert decide(opened, "Hello! Is the blue lamp in the parcel?") == "in_evaluation_set"
+    idle = {step.name: step.idle for step in check_steps(TRIAGE, CheckOptions(), guarded=False, sure=False)}
+    assert idle["in_evaluation_set"] == "there is no evaluation set"
+    named = CheckOptions(evaluation_sets="org/set")
+    idle = {step.name: step.idle for step in check_steps(TRIAGE, named, guarded=False, sure=False)}
+    assert idle["in_evaluation_set"] is None
