@@ -26,8 +26,8 @@ class Reading:
         top_k: Sampled from so many of the likeliest tokens,
         top_p: which make up so much of the probability.
         seed: With the input, decides what is drawn.
-        threshold: Passages are read only where the best one's `Passage.score` is as high; None reads them always. It
-            is the mean cosine of a question's tokens with a reranker, else BM25 (Adaptive Retrieval, 2212.10511).
+        threshold: Passages are read only where the candidate whose words fit the question best has this BM25 or more
+            (`Evidence.nearness`); None reads them always (after Adaptive Retrieval, 2212.10511).
     """
 
     passages: int | None = None
@@ -78,12 +78,14 @@ class Evidence:
         votes: How often each answer was written, the first written first; what held none has no vote.
         written: All that the student wrote, each a rationale and an answer.
         passages: What it read, best first, with their sources.
+        nearness: BM25 of the candidate whose words fit the question best, read or not; 0 where none was found.
     """
 
     answer: str
     votes: Mapping[str, int]
     written: tuple[str, ...]
     passages: tuple[Passage, ...]
+    nearness: float = 0.0
 
     @property
     def rationales(self) -> tuple[str, ...]:
