@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input
@@ -97,6 +99,20 @@ class GroundedStudent:
             rationales: As `predict` takes them.
         """
         return self._answer(check_inputs(self.task, inputs), rationales, None)
+
+    def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Return the share of votes of each label for each input, shape (inputs, labels), in the task's label order.
+
+        How sure a student is that votes, as `--consult-student` asks; where no vote was cast, it is sure of nothing.
+
+        Raises:
+            StudentError: The task has no labels.
+        """
+        labels = list(self.task.labels)
+        if not labels:
+            raise StudentError(f"Task `{self.task.name}` has no labels, so its answers have no probabilities.")
+        cast = [[found.votes.get(label, 0) for label in labels] for found in self.predict_with_evidence(inputs)]
+        return np.array([[v / sum(row) for v in row] if sum(row) else [1 / len(labels)] * len(labels) for row in cast])
 
     def retrieve(self, inputs: Sequence[Input]) -> list[list[Passage]]:
         """Return the passages found for each input, best first, whatever the threshold."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from rebase_hf.errors import StudentError
 from rebase_hf.methods.grounded_text import MARKER, read_answer
+from rebase_hf.quality.answers import answer_key
 from rebase_hf.students.passages import Passage
 from rebase_hf.students.seq2seq import MAX_TARGET_TOKENS
 from rebase_hf.task import Task
@@ -101,11 +102,13 @@ class Evidence:
 def settle(task: Task, written: Sequence[str], *, usual: str | None = None) -> tuple[str, dict[str, int]]:
     """Return the answer that most texts give, and the votes; of equally frequent ones the first written.
 
-    A text from which no answer can be read casts no vote. Where none casts one, the first text decides: of a task with
-    labels the label that is named last in it, failing any `usual`; of another what stands behind the marker, or all.
+    Answers that say the same (`answer_key`) are one, as it was first written. A text from which no answer can be read
+    casts no vote. Where none casts one, the first text decides: of a task with labels the label that is named last in
+    it, failing any `usual`; of another what stands behind the marker, or all.
     """
     read = [answer for text in written if (answer := read_answer(task, text)) is not None]
-    votes = dict(Counter(read))
+    spelled: dict[str, str] = {}
+    votes = dict(Counter(spelled.setdefault(answer_key(task, answer), answer) for answer in read))
     if votes:
         return max(votes, key=lambda answer: votes[answer]), votes
     if not task.labels:

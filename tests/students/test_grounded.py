@@ -9,6 +9,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target, passage_text
 from rebase_hf.rows import Example
 from rebase_hf.students import compare, load_student, train_student
+from rebase_hf.students.consulting import ConsultedStudent
 from rebase_hf.students.grounded_training import GroundedOptions, training_texts
 from rebase_hf.students.reading import Reading, settle
 from rebase_hf.students.reranker_training import RerankerOptions
@@ -16,6 +17,7 @@ from rebase_hf.students.student import TrainingRow, training_rows
 from rebase_hf.students.training_passages import Apart, completed_rows
 from tests.students.grounded_data import make_index, make_rows, make_task
 
+LABELS = ("yes", "no")
 QUESTIONS = ["can pearl float", "can ruby float", "can garnet float"]
 
 
@@ -324,6 +326,16 @@ def test_its_reranker_is_measured_on_questions_it_was_not_trained_on(index, opti
     assert ("chooses worse passages than BM25" in caplog.text) == (told["reranker"] < told["bm25"])
 
 
+def test_its_votes_are_how_sure_it_is(saved):
+    student, _ = saved
+    shares = student.predict_proba(QUESTIONS)
+    for row, found in zip(shares, student.predict_with_evidence(QUESTIONS), strict=True):
+        expected = [found.votes.get(label, 0) / sum(found.votes.values()) if found.votes else 0.5 for label in LABELS]
+        assert row.tolist() == expected
+    label, share = ConsultedStudent(str(saved[1]), "floats", make_task())([{"question": QUESTIONS[0]}])[0]
+    assert (label, share) == (LABELS[int(shares[0].argmax())], shares[0].max())
+
+
 def test_evaluation_tells_votes_and_reading_beside_the_metrics(saved):
     student, _ = saved
     rows = [{"question": question, "answer": "no"} for question in QUESTIONS]
@@ -379,6 +391,7 @@ FREE = make_task(labels={}, examples=[{"question": "how many", "answer": "4"}])
         (LABELLED, ["it is no; or rather Yes, not nothing", "Answer: maybe"], "yes", {}),
         (LABELLED, ["noyes", "yes"], "no", {}),
         (FREE, ["so Answer: 5", "Answer: 4", "Answer: 4."], "4", {"5": 1, "4": 2}),
+        (FREE, ["so Answer: 1,200", "Answer: 7", "Answer: 1200.0"], "1,200", {"1,200": 2, "7": 1}),
         (FREE, ["it is 7 ", "8"], "it is 7", {}),
         (FREE, ["well. Answer:", "8"], "", {}),
     ],
