@@ -108,11 +108,12 @@ def train_and_compare(
     task = Task.load(folder)
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
     began = time.monotonic()
+    reads = {"index": index, "grounded": _grounded_options(report)}
     if task.evaluation is None:
-        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index)
+        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs, **reads)
     else:
         comparison = compare(
-            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model, index=index
+            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model, **reads
         )
         student = comparison.student
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
@@ -121,6 +122,17 @@ def train_and_compare(
     report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
+
+
+def _grounded_options(report: Mapping[str, Any]) -> Any:
+    """Return how a student reads where the run decided from which nearness on passages are of use; else None."""
+    decision = report.get("adaptive") or {}
+    if decision.get("use") != "above":
+        return None
+    from rebase_hf.students.grounded_training import GroundedOptions
+    from rebase_hf.students.reading import Reading
+
+    return GroundedOptions(reading=Reading(threshold=decision["threshold"]))
 
 
 def write_pages(folder: Path) -> list[Path]:

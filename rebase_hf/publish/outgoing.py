@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import PublishError
+from rebase_hf.index.row_index import RowIndex
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.privacy import Findings, look_through, redact, redact_all
+from rebase_hf.students.saving import KNOWLEDGE
 
 Files = Mapping[str, bytes | Path]
 TEXT_FILES = (".md", ".json", ".yaml", ".svg", ".txt")
@@ -29,6 +31,7 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
     Raises:
         PublishError: Something was found, and what to do about it was not said.
     """
+    _check_knowledge(folder, files, keep_private=keep_private)
     findings = look_through(_texts(folder, files))
     if not findings:
         return dict(files)
@@ -37,6 +40,20 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
     if keep_private and not findings.counts["key"]:
         return dict(files)
     raise PublishError(_refusal(folder, findings, keep_private=keep_private))
+
+
+def _check_knowledge(folder: FinishedRun, files: Files, *, keep_private: bool) -> None:
+    """Raise where a student's knowledge store holds what is personal or secret: an index can't be redacted."""
+    if not any(name.startswith(f"{KNOWLEDGE}/") for name in files):
+        return
+    store = RowIndex.open(folder.path / "student" / KNOWLEDGE)
+    rows = store.rows(range(len(store)))
+    findings = look_through((f"knowledge {i}", text) for i, row in enumerate(rows) for text in row.cells.values())
+    if findings and not (keep_private and not findings.counts["key"]):
+        raise PublishError(
+            f"{folder.path} was not published: its student's knowledge store holds what looks personal or secret: "
+            f"{findings}. An index can't be redacted: build the store again from texts without it, and train anew."
+        )
 
 
 def _refusal(folder: FinishedRun, findings: Findings, *, keep_private: bool) -> str:

@@ -156,9 +156,10 @@ def _contenders(task: Task, rows: Sequence[TrainingRow], grounded: "GroundedOpti
 
         options = grounded or GroundedOptions()
         without = replace(options, knowledge=False)
+        reads = options.knowledge and any(row.passages for row in rows)
         return {
             "student": _Contender(rows, kind, options),
-            "reasoning_only": _Contender(rows, kind, without),
+            **({"reasoning_only": _Contender(rows, kind, without)} if reads else {}),
             "few_examples": _Contender(examples, kind, replace(without, reasoning=task.reasons)),
         }
     contenders = {"student": _Contender(rows, kind), "few_examples": _Contender(examples, kind)}

@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input
@@ -63,7 +65,7 @@ class GroundedStudent:
         self.reading, self.index, self.reranker = reading, index, reranker
 
     def reading_as(self, **changes: Any) -> "GroundedStudent":
-        """Return the same student with another `Reading`: `threshold=0.6`, `votes=1`, `passages=0`, ..."""
+        """Return the same student with another `Reading`: `threshold=7.5`, `votes=1`, `passages=0`, ..."""
         reading = replace(self.reading, **changes)
         return GroundedStudent(
             self.task,
@@ -98,10 +100,24 @@ class GroundedStudent:
         """
         return self._answer(check_inputs(self.task, inputs), rationales, None)
 
+    def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Return the share of votes of each label for each input, shape (inputs, labels), in the task's label order.
+
+        How sure a student is that votes, as `--consult-student` asks; where no vote was cast, it is sure of nothing.
+
+        Raises:
+            StudentError: The task has no labels.
+        """
+        labels = list(self.task.labels)
+        if not labels:
+            raise StudentError(f"Task `{self.task.name}` has no labels, so its answers have no probabilities.")
+        cast = [[found.votes.get(label, 0) for label in labels] for found in self.predict_with_evidence(inputs)]
+        return np.array([[v / sum(row) for v in row] if sum(row) else [1 / len(labels)] * len(labels) for row in cast])
+
     def retrieve(self, inputs: Sequence[Input]) -> list[list[Passage]]:
-        """Return the passages found for each input, best first, whatever the threshold: to choose one by."""
+        """Return the passages found for each input, best first, whatever the threshold."""
         rows = check_inputs(self.task, inputs)
-        return [self._find(self.task.input_text(row), None, None) for row in rows]
+        return [self._find(self.task.input_text(row), None, None)[1] for row in rows]
 
     def evaluate(
         self, rows: Iterable[Any] | None = None, *, rationales: Sequence[str] | None = None
@@ -146,23 +162,24 @@ class GroundedStudent:
         silver = self._check_rationales(rows, rationales)
         found = []
         for row, rationale in zip(rows, silver, strict=True):
-            passages = self._find(self.task.input_text(row), rationale, allowed)
-            least = self.reading.threshold
-            if rationale is None and least is not None and passages and passages[0].score < least:
+            nearness, passages = self._find(self.task.input_text(row), rationale, allowed)
+            if rationale is None and self.reading.threshold is not None and nearness < self.reading.threshold:
                 passages = []
             written = self._write(grounded_input(self.task, row, [passage.text for passage in passages]))
             answer, votes = settle(self.task, written, usual=self._usual())
-            found.append(Evidence(answer, votes, tuple(written), tuple(passages)))
+            found.append(Evidence(answer, votes, tuple(written), tuple(passages), nearness))
         return found
 
-    def _find(self, question: str, rationale: str | None, allowed: Allowed | None) -> list[Passage]:
+    def _find(self, question: str, rationale: str | None, allowed: Allowed | None) -> tuple[float, list[Passage]]:
+        """Return how near the nearest candidate comes to the query, by BM25, and the passages to read."""
         if not self.reading.passages or self.index is None:
-            return []
+            return 0.0, []
         query = question if rationale is None else rationale
         passages = search_passages(self.index, query, self.reading.candidates, allowed)
+        nearness = passages[0].bm25 if passages else 0.0
         if self.reranker is not None and rationale is None:
             passages = rerank(self.reranker, question, passages)
-        return passages[: self.reading.passages]
+        return nearness, passages[: self.reading.passages]
 
     def _write(self, source: str) -> list[str]:
         """Return what the model writes, so many times: with more than one vote by sampling, seeded by what it reads.

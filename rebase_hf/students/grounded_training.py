@@ -120,7 +120,7 @@ def training_texts(
     """Return what a student reads and learns to write for each row: at inference it reads the same."""
     return [
         (
-            grounded_input(task, row.fields, row.passages[: reading.passages or 0]),
+            grounded_input(task, row.fields, (row.passages or ())[: reading.passages or 0]),
             grounded_target((row.rationale or "") if reasoning else "", row.fields[task.output]),
         )
         for row in rows
@@ -144,7 +144,8 @@ def _passages_read(rows: Sequence[TrainingRow], options: GroundedOptions) -> int
         return 0
     if options.reading.passages is not None:
         return options.reading.passages
-    return max((len(row.passages) for row in rows), default=0) or 1
+    given = [len(row.passages) for row in rows if row.passages is not None]
+    return max(given) if given else 1
 
 
 def _index(task: Task, index: Any) -> RowIndex:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import PASSAGE_CHARS, passage_text
-from rebase_hf.quality.contamination import EvaluationGuard
+from rebase_hf.quality.contamination import MIN_CHARS, EvaluationGuard
+from rebase_hf.quality.duplicates import normalise
 from rebase_hf.rows import SourceRow
 
 if TYPE_CHECKING:
@@ -70,13 +71,20 @@ def kept_apart(guard: EvaluationGuard) -> Allowed | None:
     return cache(lambda text: not guard.equals(text) and guard.overlap(text) is None) if guard else None
 
 
-def none_of(texts: Sequence[str], allowed: Allowed | None) -> Allowed:
-    """Return what lets pass only passages that are none of these texts, and are allowed.
+def none_of(texts: Sequence[str], allowed: Allowed | None, *, question: str = "") -> Allowed:
+    """Return what lets pass only passages that are none of these texts, do not hold the question, and are allowed.
 
-    In an index of teacher-written texts, the nearest to a rationale is that rationale itself.
+    In an index of teacher-written texts, the nearest to a rationale is that rationale itself; where the index holds
+    the row that a question comes from, it gives the answer away. Too short a question says nothing of that.
     """
-    barred = {_plain(text) for text in texts}
-    return lambda text: _plain(text) not in barred and (allowed is None or allowed(text))
+    barred, own = {_plain(text) for text in texts}, normalise(question)
+
+    def passes(text: str) -> bool:
+        if _plain(text) in barred or (len(own) >= MIN_CHARS and own in normalise(text)):
+            return False
+        return allowed is None or allowed(text)
+
+    return passes
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rebase_hf.errors import StudentError
 from rebase_hf.methods.grounded_text import MARKER, read_answer
+from rebase_hf.quality.answers import answer_key
 from rebase_hf.students.passages import Passage
 from rebase_hf.students.seq2seq import MAX_TARGET_TOKENS
 from rebase_hf.task import Task
@@ -26,8 +27,8 @@ class Reading:
         top_k: Sampled from so many of the likeliest tokens,
         top_p: which make up so much of the probability.
         seed: With the input, decides what is drawn.
-        threshold: Passages are read only where the best one's `Passage.score` is as high; None reads them always. It
-            is the mean cosine of a question's tokens with a reranker, else BM25 (Adaptive Retrieval, 2212.10511).
+        threshold: Passages are read only where the candidate whose words fit the question best has this BM25 or more
+            (`Evidence.nearness`); None reads them always (after Adaptive Retrieval, 2212.10511).
     """
 
     passages: int | None = None
@@ -78,12 +79,14 @@ class Evidence:
         votes: How often each answer was written, the first written first; what held none has no vote.
         written: All that the student wrote, each a rationale and an answer.
         passages: What it read, best first, with their sources.
+        nearness: BM25 of the candidate whose words fit the question best, read or not; 0 where none was found.
     """
 
     answer: str
     votes: Mapping[str, int]
     written: tuple[str, ...]
     passages: tuple[Passage, ...]
+    nearness: float = 0.0
 
     @property
     def rationales(self) -> tuple[str, ...]:
@@ -99,11 +102,13 @@ class Evidence:
 def settle(task: Task, written: Sequence[str], *, usual: str | None = None) -> tuple[str, dict[str, int]]:
     """Return the answer that most texts give, and the votes; of equally frequent ones the first written.
 
-    A text from which no answer can be read casts no vote. Where none casts one, the first text decides: of a task with
-    labels the label that is named last in it, failing any `usual`; of another what stands behind the marker, or all.
+    Answers that say the same (`answer_key`) are one, as it was first written. A text from which no answer can be read
+    casts no vote. Where none casts one, the first text decides: of a task with labels the label that is named last in
+    it, failing any `usual`; of another what stands behind the marker, or all.
     """
     read = [answer for text in written if (answer := read_answer(task, text)) is not None]
-    votes = dict(Counter(read))
+    spelled: dict[str, str] = {}
+    votes = dict(Counter(spelled.setdefault(answer_key(task, answer), answer) for answer in read))
     if votes:
         return max(votes, key=lambda answer: votes[answer]), votes
     if not task.labels:

@@ -43,7 +43,8 @@ class TrainingRow:
     Attributes:
         fields: The task's fields as text.
         rationale: The reasoning that leads to the output, where there is one.
-        passages: What was retrieved for it, to be read with the inputs.
+        passages: What was retrieved for it, to be read with the inputs; empty where it is to be read without; None
+            where nobody has looked for any.
         source: The dataset that it was made from, where that is known.
         license: That dataset's licence.
         is_example: Whether it is one of the task's own examples.
@@ -54,7 +55,7 @@ class TrainingRow:
     source: str | None = None
     license: str | None = None
     is_example: bool = False
-    passages: tuple[str, ...] = ()
+    passages: tuple[str, ...] | None = None
 
 
 def training_rows(
@@ -66,7 +67,7 @@ def training_rows(
         dataset: A `datasets.Dataset` (true class labels are decoded), a DatasetDict (its `train` split), or an
             iterable of dicts or of `Example`.
         rationales: Whether each input stands once for each of its rationales, of which KARD learns every one, in place
-            of once; None where rows have passages.
+            of once; None where rows come with passages.
 
     Raises:
         StudentError: There is nothing to train on.
@@ -74,7 +75,7 @@ def training_rows(
     """
     examples = [example_row(task, example) for example in task.examples] if include_examples else []
     given = [_training_row(task, row, number) for number, row in enumerate(plain_rows(dataset))]
-    rationales = any(row.passages for row in given) if rationales is None else rationales
+    rationales = any(row.passages is not None for row in given) if rationales is None else rationales
     rows = distinct_rows(task, (*examples, *given), rationales=rationales)
     if not rows:
         raise StudentError(f"Task `{task.name}`: there are no rows to train on; the dataset is empty.")
@@ -157,13 +158,13 @@ def _training_row(task: Task, row: Any, number: int) -> TrainingRow:
         row = row.to_record()
     if not isinstance(row, Mapping):
         raise StudentError(f"Row {number} is {type(row).__name__}; expected a dict with {', '.join(task.fields)}.")
-    provenance = row.get("provenance") or {}
+    provenance, passages = row.get("provenance") or {}, row.get("passages")
     return TrainingRow(
         fields=task.check_row(row, f"row {number}"),
         rationale=str(row["rationale"]) if row.get("rationale") else None,
         source=provenance.get("dataset"),
         license=provenance.get("license"),
-        passages=tuple(str(passage) for passage in row.get("passages") or ()),
+        passages=None if passages is None else tuple(str(passage) for passage in passages),
     )
 
 

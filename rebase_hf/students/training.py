@@ -33,8 +33,8 @@ def train_student(
     """Train a student for a task, of the kind that the task and the rows ask for.
 
     classification -> SetFit; extractive -> an encoder that answers with a span of the text; generation -> a
-    sequence-to-sequence model, which learns to reason first where the task's rows have rationales. Rows with passages
-    (method `kard`) -> a student that retrieves, reasons and votes, whatever the task.
+    sequence-to-sequence model, which learns to reason first where the task's rows have rationales. Rows with a column
+    `passages` (method `kard`) -> a student that retrieves, reasons and votes, whatever the task.
 
     Args:
         task: A Task, or whatever `Task.load` takes.
@@ -77,7 +77,7 @@ def student_kind(task: Task, rows: Sequence[TrainingRow], kind: str | None = Non
     """
     fitting = {"classification": "setfit", "extractive": "extractive", "generation": "seq2seq"}[task.kind]
     if kind is None:
-        return "grounded" if any(row.passages for row in rows) else fitting
+        return "grounded" if any(row.passages is not None for row in rows) else fitting
     if kind not in KINDS:
         raise StudentError(f"`kind` is `{kind}`; expected one of {', '.join(KINDS)}.")
     if kind in ("setfit", "extractive") and kind != fitting:

@@ -14,7 +14,7 @@ from rebase_hf.task import Task
 
 
 class Apart:
-    """What no question may be given: what gives away the evaluation set, and its own rationales."""
+    """What no question may be given: what gives away the evaluation set, the row it stands in, its own rationales."""
 
     def __init__(self, task: Task, rows: Sequence[TrainingRow]) -> None:
         self._task = task
@@ -26,7 +26,8 @@ class Apart:
 
     def allowed(self, row: TrainingRow) -> Allowed:
         """Return which passages a row's question may be given."""
-        return none_of(self._told[self._task.input_text(row.fields)], self._guard)
+        own = max((row.fields[name] for name in self._task.inputs), key=len)
+        return none_of(self._told[self._task.input_text(row.fields)], self._guard, question=own)
 
 
 def completed_rows(
@@ -34,11 +35,12 @@ def completed_rows(
 ) -> list[TrainingRow]:
     """Return rows of which those without passages got theirs: by their rationale, by the question where there is none.
 
-    The task's own examples come without, and so do rows that are to be read with a knowledge store.
+    The task's own examples come without, and so do rows that are to be read with a knowledge store. Rows that are to
+    be read without any (`passages` is empty) stay as they are.
     """
     completed = []
     for row in rows:
-        if not row.passages:
+        if row.passages is None:
             query = rationale_query(task, row) or task.input_text(row.fields)
             found = search_passages(index, query, reading.candidates, apart.allowed(row))
             row = replace(row, passages=tuple(passage.text for passage in found[: reading.passages]))

@@ -1,6 +1,11 @@
 import pytest
 
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.finished_run import FinishedRun
+from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.privacy import find_private, look_through, redact, redact_all
+from rebase_hf.students.knowledge_store import build_knowledge_store
+from tests.index.hashing_encoder import HashingEncoder
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,17 @@ def test_findings_say_where_and_not_what():
     assert found and found.counts == {"email": 2}
     assert str(found) == "2 of kind `email` (train row 3, message, ...)" and "ann" not in str(found)
     assert not look_through([("README.md", "nothing")])
+
+
+def test_a_knowledge_store_with_personal_texts_is_not_published(run):
+    folder, store = FinishedRun.open(run), run / "student" / "knowledge"
+    told = {"knowledge/manifest.json": store / "manifest.json"}
+    build_knowledge_store(run / "student", ["Write to ann@mail.net."], license="mit", encoder=HashingEncoder())
+    with pytest.raises(PublishError, match=r"knowledge store holds .* 1 of kind `email` \(knowledge 0\)"):
+        checked_files(folder, told, redacted=True, keep_private=False)
+    assert checked_files(folder, told, redacted=False, keep_private=True) == told
+    build_knowledge_store(run / "student", ["Write to the office."], license="mit", encoder=HashingEncoder())
+    assert checked_files(folder, told, redacted=False, keep_private=False) == told
 
 
 def test_many_texts_are_looked_through_in_linear_time():

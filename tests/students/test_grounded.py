@@ -9,12 +9,15 @@ from rebase_hf.errors import StudentError
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target, passage_text
 from rebase_hf.rows import Example
 from rebase_hf.students import compare, load_student, train_student
+from rebase_hf.students.consulting import ConsultedStudent
 from rebase_hf.students.grounded_training import GroundedOptions, training_texts
 from rebase_hf.students.reading import Reading, settle
 from rebase_hf.students.reranker_training import RerankerOptions
-from rebase_hf.students.student import training_rows
+from rebase_hf.students.student import TrainingRow, training_rows
+from rebase_hf.students.training_passages import Apart, completed_rows
 from tests.students.grounded_data import make_index, make_rows, make_task
 
+LABELS = ("yes", "no")
 QUESTIONS = ["can pearl float", "can ruby float", "can garnet float"]
 
 
@@ -52,6 +55,26 @@ def test_all_rationales_of_a_question_are_kept_and_without_passages_one():
     assert len(training_rows(task, [*rows, rows[0]], include_examples=False)) == 18
     bare = [{name: row[name] for name in ("question", "answer", "rationale")} for row in rows]
     assert len(training_rows(task, bare, include_examples=False)) == 9
+
+
+def test_rows_that_are_to_be_read_without_passages_get_none(index, options, tiny_t5):
+    task = make_task()
+    rows = [{**row, "passages": [] if "amber" in row["question"] else row["passages"]} for row in make_rows()]
+    read = training_rows(task, rows, include_examples=False)
+    completed = completed_rows(task, read, index, Reading(passages=1), Apart(task, read))
+    assert [row.passages for row in completed] == [tuple(row["passages"]) for row in rows]
+    none = [{**row, "passages": []} for row in make_rows()]
+    student = train_student(task, none, base_model=tiny_t5, grounded=options, max_pairs=8)
+    assert (student.kind, student.reading.passages) == ("grounded", 0), "reasoning distillation, as kard makes it"
+
+
+def test_a_passage_that_holds_the_question_is_not_learnt_from():
+    task = make_task()
+    row = TrainingRow({"question": "what is said: amber is light", "answer": "yes"}, "amber is light, so yes")
+    allowed = Apart(task, [row]).allowed(row)
+    assert allowed("amber is light")
+    assert not allowed("Somebody asked: what is said:  AMBER is light? yes")
+    assert not allowed("Amber is light, so yes")
 
 
 def test_passages_come_along_from_examples_and_records():
@@ -162,13 +185,16 @@ def test_there_is_one_rationale_an_input(saved, rationales, message):
 
 
 def test_below_the_threshold_no_passage_is_read_and_the_threshold_is_saved(saved, tmp_path):
-    student, _ = saved
-    scores = [found[0].score for found in student.retrieve(QUESTIONS)]
-    between = float(np.sort(scores)[-1])
-    chosen = student.reading_as(threshold=between)
-    assert [bool(found.passages) for found in chosen.predict_with_evidence(QUESTIONS)] == [
-        one >= between for one in scores
-    ]
+    student, index = saved[0], saved[0].index
+    asked = ["is garnet in the shop", "can ruby float"]
+    near = [float(index.words().search([question], 1)[0][1][0]) for question in asked]
+    assert near[0] > near[1]
+    chosen = student.reading_as(threshold=(near[0] + near[1]) / 2)
+    found = chosen.predict_with_evidence(asked)
+    assert [bool(one.passages) for one in found] == [True, False]
+    assert [one.nearness for one in found] == pytest.approx(near)
+    [silver] = chosen.predict_with_evidence(asked[1:], rationales=["ruby is heavy"])
+    assert silver.passages
     loaded = load_student(chosen.save(tmp_path / "chosen"))
     assert loaded.reading == chosen.reading
     assert loaded.predict_with_evidence(QUESTIONS) == chosen.predict_with_evidence(QUESTIONS)
@@ -300,6 +326,16 @@ def test_its_reranker_is_measured_on_questions_it_was_not_trained_on(index, opti
     assert ("chooses worse passages than BM25" in caplog.text) == (told["reranker"] < told["bm25"])
 
 
+def test_its_votes_are_how_sure_it_is(saved):
+    student, _ = saved
+    shares = student.predict_proba(QUESTIONS)
+    for row, found in zip(shares, student.predict_with_evidence(QUESTIONS), strict=True):
+        expected = [found.votes.get(label, 0) / sum(found.votes.values()) if found.votes else 0.5 for label in LABELS]
+        assert row.tolist() == expected
+    label, share = ConsultedStudent(str(saved[1]), "floats", make_task())([{"question": QUESTIONS[0]}])[0]
+    assert (label, share) == (LABELS[int(shares[0].argmax())], shares[0].max())
+
+
 def test_evaluation_tells_votes_and_reading_beside_the_metrics(saved):
     student, _ = saved
     rows = [{"question": question, "answer": "no"} for question in QUESTIONS]
@@ -355,6 +391,7 @@ FREE = make_task(labels={}, examples=[{"question": "how many", "answer": "4"}])
         (LABELLED, ["it is no; or rather Yes, not nothing", "Answer: maybe"], "yes", {}),
         (LABELLED, ["noyes", "yes"], "no", {}),
         (FREE, ["so Answer: 5", "Answer: 4", "Answer: 4."], "4", {"5": 1, "4": 2}),
+        (FREE, ["so Answer: 1,200", "Answer: 7", "Answer: 1200.0"], "1,200", {"1,200": 2, "7": 1}),
         (FREE, ["it is 7 ", "8"], "it is 7", {}),
         (FREE, ["well. Answer:", "8"], "", {}),
     ],

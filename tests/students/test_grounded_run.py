@@ -24,6 +24,7 @@ def run(tmp_path):
     (folder / "data").mkdir(parents=True)
     (folder / "task.yaml").write_text(task.to_yaml())
     report = make_report(make_source_rows("teacher")) | {"method": "kard", "examples": 18, "labels": {}}
+    report |= {"adaptive": {"use": "above", "threshold": 0.25}}
     (folder / "report.json").write_text(json.dumps(report))
     features = task_features(task, rationales=True, passages=True)
     provenance = dict.fromkeys(features["provenance"])
@@ -63,6 +64,7 @@ def test_train_compares_and_evaluate_finds_the_index_again(command, run, tmp_pat
     assert set(report["baselines"]) == {"reasoning_only", "few_examples", "majority"}
     assert str(index.path.parent) not in (run / "report.json").read_text()
     assert 'index="stones-index"' in (run / "student" / "README.md").read_text()
+    assert load_student(run / "student").reading.threshold == 0.25, "what the run decided"
     assert load_student(run / "student").index.path == index.path.resolve()
     code, out, err = command("evaluate", run)
     assert code == 0, err
