@@ -6,8 +6,10 @@ from rebase_hf.index.junk import is_junk
 from rebase_hf.rows import SourceRow
 
 # A stand-in for the teacher's tokenizer, which an endpoint does not give away: words, numbers and marks. A model's own
-# tokens are more: a word of English is about 1.3 of them.
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+# tokens are more: a word of English is about 1.3 of them. Chinese and Japanese have no blanks between words, so a
+# character counts as one; and what has none for another reason (Thai, a key, a DNA sequence) counts by 16 characters.
+_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]{{1,16}}|[^\w\s]")
 # A sentence's end: a stop with what closes behind it, before a blank or the end; and the stops of scripts without
 # blanks.
 _END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff1f]")
@@ -19,7 +21,7 @@ def document_text(row: SourceRow) -> str:
 
 
 def count_tokens(text: str) -> int:
-    """Return how many words, numbers and marks a text has."""
+    """Return how many words, numbers and marks a text has; see `_TOKEN` for scripts without blanks."""
     return sum(1 for _ in _TOKEN.finditer(text))
 
 

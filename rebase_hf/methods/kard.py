@@ -33,6 +33,7 @@ from rebase_hf.methods.labelled_questions import (
 )
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.passages import passages_for
+from rebase_hf.methods.seeds import example_seeds, own_seeds
 from rebase_hf.quality.answers import same_answer
 from rebase_hf.questions import Answered, Dialogue, Talk, ask_until_read
 from rebase_hf.rows import Draft, Dropped, Role, Sampling, SourceRow
@@ -77,19 +78,19 @@ def drafts(ground: Ground, decision: AdaptiveDecision | None = None) -> Iterator
     if options.knowledge:
         ground.rows.search(task.instruction, k=1, mode="lexical")  # an index without words shows before it is paid
     held = {task.input_text(fields) for fields in _development(ground)}
-    kept: list[tuple[Fields, bool]] = []
-    for fields in labelled_questions(task):
+    kept: list[tuple[Fields, SourceRow | None, bool]] = []
+    for fields, own in zip(labelled_questions(task), own_seeds(task, "auto"), strict=True):
         if (refusal := question_refusal(task, ground.guard, fields)) is not None:
             yield Dropped("retrieval", *refusal)
         elif task.input_text(fields) in held:
             detail = f"it is of the split that `adaptive` decides on: {task.input_text(fields)[:200]}"
             yield Dropped("retrieval", "development_question", detail)
         else:
-            kept.append((fields, options.knowledge and _is_helped(ground, fields, decision)))
+            kept.append((fields, own.source, options.knowledge and _is_helped(ground, fields, decision)))
             yield _draft(ground, *kept[-1], sample=0)
     for sample in range(1, options.rationales):
-        for fields, helped in kept:
-            yield _draft(ground, fields, helped, sample=sample)
+        for question in kept:
+            yield _draft(ground, *question, sample=sample)
 
 
 def _development(ground: Ground) -> list[Fields]:
@@ -145,12 +146,16 @@ def _with_passages(ground: Ground, draft: Draft, query: str) -> Draft:
     return replace(draft, passages=tuple(passage_text(row) for _, row in rows), shots=(*draft.shots, *rows))
 
 
-def _draft(ground: Ground, fields: Fields, helped: bool, *, sample: int) -> Draft:
+def _draft(ground: Ground, fields: Fields, own: SourceRow | None, helped: bool, *, sample: int) -> Draft:
     task, options = ground.task, ground.options
-    explained = [e for e in task.examples if "rationale" in e and task.input_text(e) != task.input_text(fields)]
+    asked = task.input_text(fields)
+    explained = [e for e in example_seeds(task) if "rationale" in e.fields and task.input_text(e.fields) != asked]
+    shown = explained[: options.shots]
+    rows: list[tuple[Role, SourceRow | None]] = [("seed", own), *(("shot", one.source) for one in shown)]
     return Draft(
-        rationale_messages(task, fields, shots=explained[: options.shots]),
+        rationale_messages(task, fields, shots=[one.fields for one in shown]),
         RATIONALE_SCHEMA,
+        shots=tuple((role, row) for role, row in rows if row is not None),
         sample=sample,
         sampling=Sampling(temperature=options.temperature, max_tokens=MAX_TOKENS),
         passages=None if helped else (),

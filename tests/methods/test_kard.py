@@ -250,18 +250,32 @@ def test_a_passages_row_is_named_among_the_sources_and_nothing_in_the_provenance
     rows = {(row.dataset, row.row): row for row in harbour.rows(range(len(harbour)))}
     for example in examples:
         assert len(example.passages) == 2
-        assert [source["role"] for source in example.sources] == ["passage", "passage"]
-        for passage, source in zip(example.passages, example.sources, strict=True):
+        assert [source["role"] for source in example.sources] == ["seed", "passage", "passage"]
+        for passage, source in zip(example.passages, example.sources[1:], strict=True):
             assert all(text in passage for text in rows[source["dataset"], source["row"]].cells.values())
         empty = {name: example.provenance[name] for name in ("dataset", "row", "license", "score")}
         assert set(empty.values()) == {None}
         assert example.provenance["method"] == "kard" and example.provenance["prompt_id"]
 
 
+def test_the_question_and_the_examples_shown_for_it_are_named_among_the_sources_with_their_licence(
+    home, train, harbour
+):
+    explained = question("Albatros") | {"rationale": "A trawler. Trawlers lie in the north."}
+    task = train | {"examples": [explained], "license": "cc-by-sa-4.0"}
+    with TGIServer(answer=harbour_teacher()) as server:
+        _, examples = executed(task, harbour, server, 6)
+    for place, example in enumerate(examples):
+        own = [s for s in example.sources if s["role"] != "passage"]
+        assert own[0] | {"role": "seed", "split": "train", "row": place, "license": "cc-by-sa-4.0"} == own[0]
+        shown = [(s["role"], s["split"], s["row"]) for s in own[1:]]
+        assert shown == ([] if boat_in(example.fields["question"]) == "Albatros" else [("shot", "examples", 0)])
+
+
 def test_without_knowledge_nothing_is_retrieved(home, train, harbour):
     with TGIServer(answer=harbour_teacher()) as server:
         _, examples = executed(train, harbour, server, 6, {"knowledge": False})
-    assert {(example.passages, example.sources) for example in examples} == {((), ())}
+    assert all(not one.passages and [s["role"] for s in one.sources] == ["seed"] for one in examples)
     assert all(example.rationale for example in examples)
 
 

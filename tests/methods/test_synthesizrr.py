@@ -233,7 +233,10 @@ def test_options_can_be_texts_as_a_command_line_gives_them():
         ("no sentence ends in here at all", 3, "no sentence ends"),
         ("It cost 3.50 pounds. And more.", 8, "It cost 3.50 pounds."),
         ("short.", 50, "short."),
-        ("\u4e00\u4e8c\u3002\u4e09\u56db", 2, "\u4e00\u4e8c\u3002"),
+        ("\u4e00\u4e8c\u3002\u4e09\u56db", 3, "\u4e00\u4e8c\u3002"),
+        ("\u4e00" * 50, 20, "\u4e00" * 20),
+        ("\u0e01" * 50, 2, "\u0e01" * 32),
+        ("a" * 100_000, 3, "a" * 48),
     ],
 )
 def test_a_document_is_really_cut(given, most, cut):
