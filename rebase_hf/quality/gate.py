@@ -18,7 +18,7 @@ from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
 
-SIMILARITIES = ("near_duplicates", "semantic_duplicates", "similar_to_evaluation")
+SHARES = ("near_duplicates", "semantic_duplicates", "similar_to_evaluation", "cartography")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class CheckOptions:
         # A report gives lists back, and one set may be named without a list.
         sets = (self.evaluation_sets,) if isinstance(self.evaluation_sets, str) else tuple(self.evaluation_sets)
         object.__setattr__(self, "evaluation_sets", sets)
-        for name, least, most in (("length_factor", 1.0, inf), *((name, 0.0, 1.0) for name in SIMILARITIES)):
+        for name, least, most in (("length_factor", 1.0, inf), *((name, 0.0, 1.0) for name in SHARES)):
             if (value := getattr(self, name)) is not None and not least <= value <= most:
                 raise TaskError(f"CheckOptions: {name} is {value!r}; expected {least:g} to {most:g}, or None.")
 
