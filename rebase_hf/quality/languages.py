@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 
 # A text with fewer words, or characters of a script without blanks, can be a name, a title or a quotation.
@@ -76,10 +77,6 @@ SMALL_WORDS: Mapping[str, frozenset[str]] = {
         "chị thì mà ra vào",
     }.items()
 }
-_WITH_WORD: dict[str, frozenset[str]] = {
-    word: frozenset(language for language, small in SMALL_WORDS.items() if word in small)
-    for word in frozenset[str]().union(*SMALL_WORDS.values())
-}
 # One letter is as often the name of something.
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -136,7 +133,8 @@ def language_of(text: str, own: Sequence[str] = ()) -> str | None:
             are theirs alone it is not clear.
     """
     words = _WORD.findall(text.casefold())
-    small = [languages for word in words if (languages := _WITH_WORD.get(word)) is not None]
+    having = _languages_of_words()
+    small = [languages for word in words if (languages := having.get(word)) is not None]
     of_own = [languages for languages in small if not languages.isdisjoint(own)]
     if len(words) < MIN_WORDS or len(of_own) > MOST_OWN * len(words):
         return None
@@ -147,6 +145,12 @@ def language_of(text: str, own: Sequence[str] = ()) -> str | None:
     theirs_alone = sum(language not in languages for languages in of_own)
     clear = most >= max(SMALL_SHARE * len(words), MIN_SMALL) and theirs_alone <= OWN_SHARE * most
     return language if clear else None
+
+
+@cache
+def _languages_of_words() -> dict[str, frozenset[str]]:
+    words = frozenset[str]().union(*SMALL_WORDS.values())
+    return {word: frozenset(name for name, small in SMALL_WORDS.items() if word in small) for word in words}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ A verb of serving must have the request itself, or harm, as its object: customer
 """
 
 import re
+from functools import cache
 
 # Refusals with their reasons are a paragraph or two.
 MAX_CHARS = 800
@@ -84,12 +85,17 @@ _OTHERS = (
     r"(?:죄송합니다|죄송하지만|유감스럽게도)[^\n]{0,50}(?:도와드릴|도움을\s드릴|답변할|답변드릴|제공할|응할|생성할)\s수\s없",
 )
 _LEADING = re.compile(r"[\s\"'“”„«*_>#-]+")
-_REFUSAL = re.compile("|".join(f"(?:{form})" for form in (_ENGLISH, _AS_AI, *_OTHERS)))
 
 
 def refusal_in(text: str) -> str | None:
     """Return the words by which a text is a refusal to answer, or None where it is none."""
     if len(text) > MAX_CHARS:
         return None
-    found = _REFUSAL.match(_LEADING.sub("", text, count=1).casefold() if _LEADING.match(text) else text.casefold())
+    leading = _LEADING.match(text)
+    found = _refusal().match(text[leading.end() :].casefold() if leading else text.casefold())
     return found.group() if found else None
+
+
+@cache
+def _refusal() -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{form})" for form in (_ENGLISH, _AS_AI, *_OTHERS)))
