@@ -102,6 +102,13 @@ def test_saved_elsewhere_the_store_goes_along(saved, tmp_path):
     assert load_student(copy).index.path == (copy / "knowledge").resolve()
 
 
+def test_saved_over_itself_it_stays_what_it_is(saved, tmp_path):
+    moved = shutil.copytree(saved[1], tmp_path / "elsewhere")
+    loaded = load_student(moved)
+    loaded.save(moved)
+    assert load_student(moved).predict_with_evidence(QUESTIONS) == saved[0].predict_with_evidence(QUESTIONS)
+
+
 def test_a_store_that_was_changed_is_not_read(saved, tmp_path):
     copy = shutil.copytree(saved[1], tmp_path / "copy")
     build_knowledge_store(copy, ["another text"], license="mit", encoder=HashingEncoder())
