@@ -23,6 +23,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from rebase_hf.errors import TaskError
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
@@ -275,4 +276,22 @@ def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> i
     return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, datasets)))
 
 
-METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, dialogue=dialogue, labels_rows=True, consults=lambda options: True)
+def check(task: Task, options: ReBaseOptions) -> None:
+    """Raise TaskError where the options do not fit the task."""
+    if options.plan and "usable" in task.fields:
+        raise TaskError(
+            f"Option `plan` has the teacher say under `usable` whether a row serves, and task `{task.name}` has a field "
+            "of that name. Rename the field, or leave `plan` out."
+        )
+
+
+METHOD = Method(
+    NAME,
+    ReBaseOptions,
+    drafts,
+    PAPER,
+    dialogue=dialogue,
+    check=check,
+    labels_rows=True,
+    consults=lambda options: True,
+)

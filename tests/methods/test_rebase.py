@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value
 
+from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground
@@ -347,3 +348,13 @@ def test_a_plan_is_asked_for_once_a_dataset_and_stands_in_every_prompt(home, bui
     assert len(examples) == 9 and run.tally().dropped == {"row_not_usable": 2}
     again = make_plan(COMPLAINTS, index, server.url, num_examples=21, options={"plan": True})
     assert estimate_run(again).requests == 0
+
+
+def test_who_can_make_no_plan_is_not_asked_for_one(build):
+    labelled = {"name": "u", "instruction": "Is it?", "inputs": ["text"], "labels": ["yes", "no"]}
+    task = labelled | {"output": "usable", "examples": [{"text": "a hammer", "usable": "yes"}]}
+    with pytest.raises(TaskError, match="has a field of that name"):
+        make_plan(task, None, "http://127.0.0.1:9", options={"plan": True})
+    task = labelled | {"examples": [{"text": "a hammer", "output": "yes"}]}
+    with pytest.raises(TaskError, match="makes no `plan`"):
+        make_plan(task, None, "few-shot", options={"plan": True})
