@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rebase_hf.errors import TaskError, TeacherError
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.methods.excluded import own_family
+from rebase_hf.methods.labelled_questions import question_refusal
 from rebase_hf.methods.method import Ground, Method, Preparation, require_range
 from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
@@ -150,7 +152,15 @@ def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | 
     """Yield what to write: in the target distribution of labels, the first rank of every seed before the second."""
     task, options = ground.task, ground.options
     which = "auto" if options.seeds == "generated" else options.seeds
-    seeds = by_label(task, prepared or own_seeds(task, which), seeds_per_label(task, options), ground.seed)
+    usable: list[Seed] = []
+    for one in prepared or own_seeds(task, which):
+        # The user's examples are shown to every teacher; rows drawn from elsewhere may be evaluation rows.
+        own = one.source is not None and one.source.split == "examples"
+        if own or (refusal := question_refusal(task, ground.guard, one.fields)) is None:
+            usable.append(one)
+        else:
+            yield Dropped("retrieval", *refusal)
+    seeds = by_label(task, usable, seeds_per_label(task, options), ground.seed)
     if without := [label for label in task.labels if label not in seeds]:
         logger.warning(
             "No seed has the label %s: nothing is written for it. Add an example or a train row with it.",
@@ -158,8 +168,12 @@ def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | 
         )
     shares = target_shares(task, options.labels)
     family = own_family(task, ground.rows) if options.exclude_family else frozenset[int]()
-    documents = {label: SeedDocuments(ground, held, family) for label, held in seeds.items() if shares[label] > 0}
-    words = typical_words(task, [one.fields for held in seeds.values() for one in held])
+    texts = ground.guard.texts
+    guarded = encode_texts(ground.rows.encoder, texts) if texts else None
+    documents = {
+        label: SeedDocuments(ground, some, family, guarded) for label, some in seeds.items() if shares[label] > 0
+    }
+    words = typical_words(task, [one.fields for some in seeds.values() for one in some])
     waiting = {label: found.candidates() for label, found in documents.items()}
     for label in in_shares(shares, {label: len(found) for label, found in documents.items()}):
         for found in waiting[label]:

@@ -1,5 +1,6 @@
 """SynthesizRR whole, against a server on loopback: the paper's own properties, on data made to show them."""
 
+import json
 import re
 from collections import Counter
 
@@ -210,6 +211,34 @@ def test_the_evaluation_set_is_never_written_from(home, index, write_rows):
         list(run.examples())
         assert held not in {shown_document(request) for request in server.chat_requests}
     assert run.tally().dropped_before["in_evaluation_set"] >= 1
+
+
+def test_a_train_row_of_the_evaluation_set_is_no_seed(home, index, write_rows, tmp_path):
+    held = {"message": "q=.9 the ferry came in at last and everybody on the quay cheered", "mood": "glad"}
+    rows = [held, *TASK["examples"]]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASK | {"evaluation": write_rows([held]), "train": str(tmp_path / "train.jsonl")}
+    with TGIServer(answer=write_as_asked) as server:
+        run = run_of(index, server.url, 4, task=task, shot_kind="seed", **WIDE)
+        assert len(list(run.examples())) == 4
+        assert not any("ferry came in" in prompt_of(request) for request in server.chat_requests)
+    assert run.tally().dropped_before["in_evaluation_set"] == 1
+
+
+def test_evaluation_texts_are_encoded_once_however_many_labels_there_are(home, build, write_rows):
+    class Counting(ChosenEncoder):
+        seen = Counter[str]()
+
+        def encode(self, texts):
+            self.seen.update(texts)
+            return super().encode(texts)
+
+    held = f"q=.1 an evaluation text of its own {made_word(500)}"
+    index = build({"letters": [{"body": text(n, "q=.6")} for n in range(8)]}, encoder=Counting())
+    task = TASK | {"evaluation": write_rows([{"message": held, "mood": "glad"}])}
+    with TGIServer(answer=write_as_asked) as server:
+        list(run_of(index, server.url, 2, task=task, **WIDE).examples())
+    assert Counting.seen[held] == 1
 
 
 def test_options_can_be_texts_as_a_command_line_gives_them():
