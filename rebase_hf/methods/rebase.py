@@ -290,8 +290,8 @@ def check(task: Task, options: ReBaseOptions) -> None:
     """Raise TaskError where the options do not fit the task."""
     if options.plan and "usable" in task.fields:
         raise TaskError(
-            f"Option `plan` has the teacher say under `usable` whether a row serves, and task `{task.name}` has a field "
-            "of that name. Rename the field, or leave `plan` out."
+            f"Option `plan` has the teacher say under `usable` whether a row serves, and task `{task.name}` has a "
+            "field of that name. Rename the field, or leave `plan` out."
         )
 
 

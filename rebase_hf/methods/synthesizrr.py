@@ -35,7 +35,7 @@ from rebase_hf.methods.method import Ground, Method, Preparation, require_range
 from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
 from rebase_hf.methods.writing import SAMPLING, typical_words, written
-from rebase_hf.questions import Answered, Dialogue
+from rebase_hf.questions import Answered, Dialogue, together
 from rebase_hf.rows import Draft, Dropped, Role, SourceRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.writing_prompts import Shot, write_messages, write_schema
@@ -128,7 +128,7 @@ def prepare(ground: Ground) -> Preparation:
     task, options = ground.task, ground.options
     if options.seeds != "generated":
         return None
-    made: list[Seed] = []
+    asked: list[Dialogue] = []
     examples = by_label(task, own_seeds(task, "examples"), 32, ground.seed)
     for label in task.labels:
         shots = [Shot(one.fields) for one in examples.get(label, [])]
@@ -137,9 +137,10 @@ def prepare(ground: Ground) -> Preparation:
         for sample in range(seeds_per_label(task, options)):
             given = {task.output: label}
             draft = Draft(messages, write_schema(task, label), sample=sample, sampling=SAMPLING, fields=given)
-            found = yield from written(task, draft, 1)
-            texts = [one.parsed.fields for one in found if isinstance(one, Answered)]
-            made += [Seed({name: fields[name] for name in task.fields}, None) for fields in texts]
+            asked.append(written(task, draft, 1))
+    found = yield from together(asked)
+    texts = [one.parsed.fields for outcomes in found for one in outcomes if isinstance(one, Answered)]
+    made = [Seed({name: fields[name] for name in task.fields}, None) for fields in texts]
     if not made:
         raise TeacherError(
             f"The teacher wrote no usable seed for task `{task.name}`. Use the task's examples (seeds=examples), or "

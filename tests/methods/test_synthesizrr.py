@@ -8,6 +8,7 @@ import pytest
 
 from rebase_hf import Teacher, generate
 from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
+from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence
 from rebase_hf.methods.seed_documents import RESERVED_RANKS
 from rebase_hf.methods.synthesizrr import SynthesizRROptions
@@ -169,6 +170,14 @@ def test_seeds_can_be_written_by_the_teacher_first_and_are_not_paid_twice(home, 
         assert list(run_of(index, server.url, 8, **options).examples())[:2] == examples[:2]
         later = server.chat_requests[asked:]
     assert later and all(shown_document(request) is not None for request in later)
+
+
+def test_seeds_are_asked_for_together_and_counted_before(home, index):
+    with TGIServer(answer=write_as_asked, latency=0.1) as server:
+        run = run_of(index, server.url, 2, seeds="generated", seeds_per_label=10, **WIDE)
+        estimate = estimate_run(run.plan)
+        assert len(list(run.examples())) == 2
+        assert estimate.requests >= 20 and server.most_in_flight > 4
 
 
 def test_seeds_that_cannot_be_had_are_said(home, index):
