@@ -7,6 +7,7 @@ together do not depend on each other and may be asked at the same time.
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from rebase_hf.rows import Completion, Draft, Dropped
@@ -72,3 +73,22 @@ def one_example(task: Task, draft: Draft) -> Dialogue:
     if isinstance(found, Dropped):
         return (found,)
     return (Answered(found.draft, found.completion, found.value),)
+
+
+def together(talks: Sequence[Talk[T]]) -> Talk[list[T]]:
+    """Lead several talks at once: what all of them ask next is asked together; return what each returns, in order."""
+    ended: dict[int, T] = {}
+    asking: dict[int, tuple[Draft, ...]] = {}
+    answers: dict[int, tuple[Completion, ...] | None] = dict.fromkeys(range(len(talks)))
+    while answers:
+        asking.clear()
+        for number, given in answers.items():
+            try:
+                asking[number] = next(talks[number]) if given is None else talks[number].send(given)
+            except StopIteration as end:
+                ended[number] = end.value
+        if not asking:
+            break
+        said = iter((yield tuple(draft for drafts in asking.values() for draft in drafts)))
+        answers = {number: tuple(islice(said, len(drafts))) for number, drafts in asking.items()}
+    return [ended[number] for number in range(len(talks))]

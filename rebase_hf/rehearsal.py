@@ -13,7 +13,7 @@ from typing import Any
 from rebase_hf.consumers import work_of
 from rebase_hf.decisions import Decisions, runs_folder
 from rebase_hf.earlier_runs import ENOUGH, earlier_runs
-from rebase_hf.errors import RebaseError
+from rebase_hf.errors import RebaseError, TeacherError
 from rebase_hf.plan import Plan
 from rebase_hf.questions import Answered
 from rebase_hf.rows import Completion, Draft, Dropped, Example
@@ -26,8 +26,13 @@ SAMPLE = 20
 
 @dataclass(slots=True)
 class _Found:
-    """What the journal holds of questions that are asked together."""
+    """What the journal holds of questions that are asked together.
 
+    Attributes:
+        said: The answers question by question; of two equal questions both have the same.
+    """
+
+    said: list[Completion] = field(default_factory=list)
     answers: dict[str, Completion] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     failed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -117,9 +122,12 @@ class Rehearsal:
         if self._work.prepare is None:
             return None
         talk = self._work.prepare()
+        answers: dict[str, Completion] = {}
+        asked: list[Mapping[str, Any]] = []
         try:
             questions = next(talk)
             while True:
+                asked += [self._content(question) for question in questions if question.repair == 0]
                 found = self._find(questions)
                 if found.unknown or found.failed:
                     for content in (*found.unknown, *found.failed.values()):
@@ -127,9 +135,16 @@ class Rehearsal:
                     if found.failures:
                         self.failed.append(dict(found.failures))
                     return None
-                questions = talk.send(tuple(found.answers.values()))
+                answers |= found.answers
+                questions = talk.send(tuple(found.said))
         except StopIteration as end:
             return end.value
+        except TeacherError:
+            # Nothing that was answered is of use: it ends the run, and is what there is to ask again.
+            self.failed.append(dict(answers))
+            for content in asked:
+                self._ask(content)
+            return None
 
     def _visit(self, draft: Draft) -> None:
         """Follow a row's questions as far as the journal answers them."""
@@ -160,7 +175,7 @@ class Rehearsal:
                         self._ask(content)
                     return
                 answers |= found.answers
-                questions = dialogue.send(tuple(found.answers.values()))
+                questions = dialogue.send(tuple(found.said))
         except StopIteration as end:
             self._settle(end.value, answers, first, put)
 
@@ -177,6 +192,7 @@ class Rehearsal:
                 found.failed[key], found.failures[key] = content, outcome
             else:
                 found.answers[key] = outcome
+                found.said.append(outcome)
         return found
 
     def _ask(self, content: Mapping[str, Any]) -> None:

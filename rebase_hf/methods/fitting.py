@@ -30,6 +30,8 @@ def check_method(how: Method, task: Task, options: Any, teacher: Teacher, consul
             f"The few-shot teacher only labels retrieved rows, and method `{how.name}` has texts written. Use method "
             "`rebase`, or give an endpoint or `local:MODEL` as the teacher."
         )
+    if teacher.kind == "few-shot" and getattr(options, "plan", False):
+        raise TaskError("The few-shot teacher reads no prompts, so it makes no `plan`. Leave that option out.")
     if consult is not None:
         _check_consult(how, task, options, teacher, consult)
 

@@ -47,7 +47,12 @@ class KARDOptions:
 
 
 def check(task: Task, options: KARDOptions) -> None:
-    """Raise TaskError where an option is wrong."""
+    """Raise TaskError where an option is wrong, or the task has a field of the name that passages stand under."""
+    if "passages" in task.fields:
+        raise TaskError(
+            f"Task `{task.name}` has a field `passages`, and so has every example of this method: what was retrieved. "
+            "Rename the field."
+        )
     for name, low, high in (
         ("rationales", 1, 1000),
         ("passages", 1, 100),

@@ -23,6 +23,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from rebase_hf.errors import TaskError
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
@@ -53,6 +54,8 @@ PAPER = "https://arxiv.org/abs/2407.05463"
 # claude-3-haiku's settings in the official code (dataset_transformer.py:348-356).
 SAMPLING = Sampling(temperature=0.7, max_tokens=1000)
 CHUNK = 256
+# Rows of a dataset that the few in its plan's question are chosen from: some may give evaluation rows away.
+PLAN_CANDIDATES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +125,7 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     task, options, row = ground.task, ground.options, draft.row
     if not options.plan or row is None:
         return (yield from one_example(task, draft))
-    source = int(ground.rows.sources_of([row.key])[0])
-    some = ground.rows.rows(ground.rows.source_keys(source)[:PLAN_ROWS])
-    shown = [_shown(RetrievedRow(one, 0.0), options) for one in some]
+    shown = [_shown(one, options) for one in _planned_rows(ground, row)]
     asked = Draft(plan_messages(task, row.source, shown), plan_schema(), row=row, sampling=SAMPLING)
     plan = yield from ask_until_read(asked, parse_plan, ("plan",))
     if isinstance(plan, Dropped):
@@ -132,6 +133,16 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     advice = advice_on_row(task, ground.consult, row)
     messages = transform_messages(task, row, cells=_shown(row, options), plan=plan.value, advice=advice)
     return (yield from _planned_example(task, replace(draft, messages=messages, schema=planned_schema(task))))
+
+
+def _planned_rows(ground: Ground, row: RetrievedRow) -> list[RetrievedRow]:
+    """Return the first rows of a row's dataset that overlap no evaluation text, as its plan's question shows them."""
+    index = ground.rows
+    first = index.rows(index.source_keys(int(index.sources_of([row.key])[0]))[:PLAN_CANDIDATES])
+    some = [RetrievedRow(one, 0.0) for one in first]
+    if ground.options.guard_evaluation:
+        some = [one for one in some if overlap(one, ground.guard) is None]
+    return some[:PLAN_ROWS]
 
 
 def _planned_example(task: Task, draft: Draft) -> Dialogue:
@@ -275,4 +286,22 @@ def _source_cap(index: RowIndex, options: ReBaseOptions, num_examples: int) -> i
     return max(ceil(0.2 * num_examples), ceil(2 * num_examples / max(1, datasets)))
 
 
-METHOD = Method(NAME, ReBaseOptions, drafts, PAPER, dialogue=dialogue, labels_rows=True, consults=lambda options: True)
+def check(task: Task, options: ReBaseOptions) -> None:
+    """Raise TaskError where the options do not fit the task."""
+    if options.plan and "usable" in task.fields:
+        raise TaskError(
+            f"Option `plan` has the teacher say under `usable` whether a row serves, and task `{task.name}` has a "
+            "field of that name. Rename the field, or leave `plan` out."
+        )
+
+
+METHOD = Method(
+    NAME,
+    ReBaseOptions,
+    drafts,
+    PAPER,
+    dialogue=dialogue,
+    check=check,
+    labels_rows=True,
+    consults=lambda options: True,
+)

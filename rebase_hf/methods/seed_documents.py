@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rebase_hf.index.encoders import encode_texts
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence, document_text
 from rebase_hf.methods.excluded import closest_cells, overlap
 from rebase_hf.methods.method import Ground
@@ -32,15 +32,17 @@ class SeedDocuments:
 
     Args:
         family: Numbers of the sources that are not written from.
+        held: Vectors of the evaluation texts, the same for all labels; None where nothing is guarded.
     """
 
-    def __init__(self, ground: Ground, seeds: Sequence[Seed], family: frozenset[int]) -> None:
+    def __init__(
+        self, ground: Ground, seeds: Sequence[Seed], family: frozenset[int], held: NDArray[np.float32] | None = None
+    ) -> None:
         self.seeds = list(seeds)
         self._ground, self._family = ground, family
         self._found = self._search()
         keys = np.unique([row.key for rows in self._found for row in rows])
         self._sources = dict(zip(keys.tolist(), ground.rows.sources_of(keys).tolist(), strict=True))
-        held = encode_texts(ground.rows.encoder, ground.guard.texts) if ground.guard.texts else None
         self._closest = dict(zip(keys.tolist(), closest_cells(ground.rows, keys, held).tolist(), strict=True))
 
     def __len__(self) -> int:

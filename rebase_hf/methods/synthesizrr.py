@@ -28,12 +28,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rebase_hf.errors import TaskError, TeacherError
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.methods.excluded import own_family
+from rebase_hf.methods.labelled_questions import question_refusal
 from rebase_hf.methods.method import Ground, Method, Preparation, require_range
 from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
 from rebase_hf.methods.writing import SAMPLING, typical_words, written
-from rebase_hf.questions import Answered, Dialogue
+from rebase_hf.questions import Answered, Dialogue, together
 from rebase_hf.rows import Draft, Dropped, Role, SourceRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.writing_prompts import Shot, write_messages, write_schema
@@ -126,7 +128,7 @@ def prepare(ground: Ground) -> Preparation:
     task, options = ground.task, ground.options
     if options.seeds != "generated":
         return None
-    made: list[Seed] = []
+    asked: list[Dialogue] = []
     examples = by_label(task, own_seeds(task, "examples"), 32, ground.seed)
     for label in task.labels:
         shots = [Shot(one.fields) for one in examples.get(label, [])]
@@ -135,9 +137,10 @@ def prepare(ground: Ground) -> Preparation:
         for sample in range(seeds_per_label(task, options)):
             given = {task.output: label}
             draft = Draft(messages, write_schema(task, label), sample=sample, sampling=SAMPLING, fields=given)
-            found = yield from written(task, draft, 1)
-            texts = [one.parsed.fields for one in found if isinstance(one, Answered)]
-            made += [Seed({name: fields[name] for name in task.fields}, None) for fields in texts]
+            asked.append(written(task, draft, 1))
+    found = yield from together(asked)
+    texts = [one.parsed.fields for outcomes in found for one in outcomes if isinstance(one, Answered)]
+    made = [Seed({name: fields[name] for name in task.fields}, None) for fields in texts]
     if not made:
         raise TeacherError(
             f"The teacher wrote no usable seed for task `{task.name}`. Use the task's examples (seeds=examples), or "
@@ -150,7 +153,15 @@ def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | 
     """Yield what to write: in the target distribution of labels, the first rank of every seed before the second."""
     task, options = ground.task, ground.options
     which = "auto" if options.seeds == "generated" else options.seeds
-    seeds = by_label(task, prepared or own_seeds(task, which), seeds_per_label(task, options), ground.seed)
+    usable: list[Seed] = []
+    for one in prepared or own_seeds(task, which):
+        # The user's examples are shown to every teacher; rows drawn from elsewhere may be evaluation rows.
+        own = one.source is not None and one.source.split == "examples"
+        if own or (refusal := question_refusal(task, ground.guard, one.fields)) is None:
+            usable.append(one)
+        else:
+            yield Dropped("retrieval", *refusal)
+    seeds = by_label(task, usable, seeds_per_label(task, options), ground.seed)
     if without := [label for label in task.labels if label not in seeds]:
         logger.warning(
             "No seed has the label %s: nothing is written for it. Add an example or a train row with it.",
@@ -158,8 +169,12 @@ def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | 
         )
     shares = target_shares(task, options.labels)
     family = own_family(task, ground.rows) if options.exclude_family else frozenset[int]()
-    documents = {label: SeedDocuments(ground, held, family) for label, held in seeds.items() if shares[label] > 0}
-    words = typical_words(task, [one.fields for held in seeds.values() for one in held])
+    texts = ground.guard.texts
+    guarded = encode_texts(ground.rows.encoder, texts) if texts else None
+    documents = {
+        label: SeedDocuments(ground, some, family, guarded) for label, some in seeds.items() if shares[label] > 0
+    }
+    words = typical_words(task, [one.fields for some in seeds.values() for one in some])
     waiting = {label: found.candidates() for label, found in documents.items()}
     for label in in_shares(shares, {label: len(found) for label, found in documents.items()}):
         for found in waiting[label]:

@@ -11,6 +11,7 @@ from rebase_hf.errors import TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
+from rebase_hf.retrying import retry_failed
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.writing_prompts import parse_attributes
 from tests.doubles.tgi_server import TGIServer
@@ -115,6 +116,26 @@ def test_attributes_that_cannot_be_had_end_the_run_before_anything_else_is_asked
         with pytest.raises(TeacherError, match="named no dimensions"):
             list(run.examples())
         assert all("dimensions" in prompt_of(request) for request in server.chat_requests)
+
+
+def test_attributes_that_could_not_be_had_can_be_asked_for_again(home):
+    proposed = ['{"dimensions": []}']
+
+    def answer(request, call):
+        if "dimensions" in request["response_format"]["value"]["properties"]:
+            return proposed[0]
+        return write_as_asked(request, call)
+
+    with TGIServer(answer=answer, enforce_schema=False) as server:
+        run = run_of(server.url, 6, attributes="teacher")
+        with pytest.raises(TeacherError, match="named no dimensions"):
+            list(run.examples())
+        asked = len(server.chat_requests)
+        proposed[0] = json.dumps(PROPOSED)
+        assert estimate_run(run.plan, retry_failed=True).requests >= 7
+        retry_failed(run.plan)
+        assert len(list(run_of(server.url, 6, attributes="teacher").examples())) == 6
+        assert len(server.chat_requests) == asked + 7
 
 
 def test_a_dry_run_counts_what_is_asked_once_too(home):

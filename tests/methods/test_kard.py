@@ -272,6 +272,12 @@ def test_the_question_and_the_examples_shown_for_it_are_named_among_the_sources_
         assert shown == ([] if boat_in(example.fields["question"]) == "Albatros" else [("shot", "examples", 0)])
 
 
+def test_a_field_of_the_passages_name_is_refused(harbour):
+    task = harbour_task(inputs=["question", "passages"], examples=[question("Albatros") | {"passages": "none"}])
+    with pytest.raises(TaskError, match="has a field `passages`"):
+        make_plan(task, harbour, "http://127.0.0.1:9", method="kard")
+
+
 def test_without_knowledge_nothing_is_retrieved(home, train, harbour):
     with TGIServer(answer=harbour_teacher()) as server:
         _, examples = executed(train, harbour, server, 6, {"knowledge": False})

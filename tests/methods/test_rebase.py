@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value
 
+from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground
@@ -347,3 +348,25 @@ def test_a_plan_is_asked_for_once_a_dataset_and_stands_in_every_prompt(home, bui
     assert len(examples) == 9 and run.tally().dropped == {"row_not_usable": 2}
     again = make_plan(COMPLAINTS, index, server.url, num_examples=21, options={"plan": True})
     assert estimate_run(again).requests == 0
+
+
+def test_a_plans_question_shows_no_evaluation_row(home, build, write_rows):
+    texts = sentences(8, "charged", seed=1)
+    index = build({"calls": [{"text": text} for text in texts]})
+    held = write_rows([{"input": text, "output": "billing"} for text in texts[:2]])
+    with TGIServer(answer=planning) as server:
+        plan = make_plan(COMPLAINTS | {"evaluation": held}, index, server.url, num_examples=4, options={"plan": True})
+        list(Run(plan).examples())
+        asked = [request["messages"][0]["content"] for request in server.chat_requests]
+    assert asked and not any(text in prompt for text in texts[:2] for prompt in asked)
+    assert all(any(text in prompt for prompt in asked) for text in texts[2:5])
+
+
+def test_who_can_make_no_plan_is_not_asked_for_one(build):
+    labelled = {"name": "u", "instruction": "Is it?", "inputs": ["text"], "labels": ["yes", "no"]}
+    task = labelled | {"output": "usable", "examples": [{"text": "a hammer", "usable": "yes"}]}
+    with pytest.raises(TaskError, match="has a field of that name"):
+        make_plan(task, None, "http://127.0.0.1:9", options={"plan": True})
+    task = labelled | {"examples": [{"text": "a hammer", "output": "yes"}]}
+    with pytest.raises(TaskError, match="makes no `plan`"):
+        make_plan(task, None, "few-shot", options={"plan": True})

@@ -1,5 +1,6 @@
 """SynthesizRR whole, against a server on loopback: the paper's own properties, on data made to show them."""
 
+import json
 import re
 from collections import Counter
 
@@ -7,6 +8,7 @@ import pytest
 
 from rebase_hf import Teacher, generate
 from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
+from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence
 from rebase_hf.methods.seed_documents import RESERVED_RANKS
 from rebase_hf.methods.synthesizrr import SynthesizRROptions
@@ -170,6 +172,14 @@ def test_seeds_can_be_written_by_the_teacher_first_and_are_not_paid_twice(home, 
     assert later and all(shown_document(request) is not None for request in later)
 
 
+def test_seeds_are_asked_for_together_and_counted_before(home, index):
+    with TGIServer(answer=write_as_asked, latency=0.1) as server:
+        run = run_of(index, server.url, 2, seeds="generated", seeds_per_label=10, **WIDE)
+        estimate = estimate_run(run.plan)
+        assert len(list(run.examples())) == 2
+        assert estimate.requests >= 20 and server.most_in_flight > 4
+
+
 def test_seeds_that_cannot_be_had_are_said(home, index):
     with TGIServer(answer=lambda request, call: "no", enforce_schema=False) as server:
         run = run_of(index, server.url, 2, seeds="generated", seeds_per_label=1, **WIDE)
@@ -210,6 +220,34 @@ def test_the_evaluation_set_is_never_written_from(home, index, write_rows):
         list(run.examples())
         assert held not in {shown_document(request) for request in server.chat_requests}
     assert run.tally().dropped_before["in_evaluation_set"] >= 1
+
+
+def test_a_train_row_of_the_evaluation_set_is_no_seed(home, index, write_rows, tmp_path):
+    held = {"message": "q=.9 the ferry came in at last and everybody on the quay cheered", "mood": "glad"}
+    rows = [held, *TASK["examples"]]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASK | {"evaluation": write_rows([held]), "train": str(tmp_path / "train.jsonl")}
+    with TGIServer(answer=write_as_asked) as server:
+        run = run_of(index, server.url, 4, task=task, shot_kind="seed", **WIDE)
+        assert len(list(run.examples())) == 4
+        assert not any("ferry came in" in prompt_of(request) for request in server.chat_requests)
+    assert run.tally().dropped_before["in_evaluation_set"] == 1
+
+
+def test_evaluation_texts_are_encoded_once_however_many_labels_there_are(home, build, write_rows):
+    class Counting(ChosenEncoder):
+        seen = Counter[str]()
+
+        def encode(self, texts):
+            self.seen.update(texts)
+            return super().encode(texts)
+
+    held = f"q=.1 an evaluation text of its own {made_word(500)}"
+    index = build({"letters": [{"body": text(n, "q=.6")} for n in range(8)]}, encoder=Counting())
+    task = TASK | {"evaluation": write_rows([{"message": held, "mood": "glad"}])}
+    with TGIServer(answer=write_as_asked) as server:
+        list(run_of(index, server.url, 2, task=task, **WIDE).examples())
+    assert Counting.seen[held] == 1
 
 
 def test_options_can_be_texts_as_a_command_line_gives_them():

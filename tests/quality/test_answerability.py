@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from rebase_hf.decisions import Decisions
 from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
@@ -259,3 +260,22 @@ def test_blind_questions_that_failed_are_asked_again_and_nothing_else(home, tria
 def test_what_can_not_be_asked_is_refused_before_the_first_row(triage, bank_index, needed, teacher, message):
     with pytest.raises(TaskError, match=message):
         make_plan(triage, bank_index, teacher, checks=CheckOptions(answerable=needed))
+
+
+def test_a_rehearsal_gives_equal_blind_questions_the_same_answers(home):
+    task = {"name": "sums", "instruction": "Add.", "examples": [{"input": "one and one", "output": "two"}]}
+    pairs = [("two and two", "four"), ("two and two", "five"), ("three and three", "six")]
+    right = {"two and two": "four", "three and three": "six"}
+
+    def answer(request, call):
+        given = shown_input(request)
+        if given is not None:
+            return json.dumps({"output": right[given["input"]]})
+        return json.dumps({"examples": [{"input": question, "output": said} for question, said in pairs]})
+
+    with TGIServer(answer=answer, enforce_schema=False) as server:
+        how = {"method": "fewgen", "options": {"outputs": 3}, "checks": {"answerable": 1}}
+        plan = make_plan(task, None, server.url, num_examples=2, **how)
+        assert [example.fields["output"] for example in Run(plan).examples()] == ["four", "six"]
+        Decisions.open(plan.run_id).forget()
+        assert estimate_run(plan).requests == 0
