@@ -78,7 +78,8 @@ class RebaseConfig(datasets.BuilderConfig):  # type: ignore[misc] # datasets is 
     def make_plan(self, token: str | None) -> Plan:
         """Return the run that makes this dataset; everything wrong with the request is raised here."""
         missing = [name for name in ("task", "teacher") if getattr(self, name) is None]
-        if self.index is None and method_named(self.method).needs_index:
+        how = method_named(self.method)
+        if self.index is None and how.needs_index(how.read_options(self.options)):
             missing.insert("task" in missing, "index")
         if missing:
             raise ValueError(

@@ -17,6 +17,7 @@ from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
 from rebase_hf.leader import POLL_SECONDS, Leader
 from rebase_hf.plan import Plan
+from rebase_hf.quality.answer_checks import answer_checks
 from rebase_hf.quality.answerability import answerable
 from rebase_hf.quality.gate import Gate
 from rebase_hf.questions import Dialogue
@@ -176,7 +177,10 @@ def stop_leader(run_id: str) -> None:
 
 def work_of(plan: Plan) -> Work:
     """Return what a leader needs to execute a plan."""
-    how, ground = plan.how, plan.ground
+    how, ground, options = plan.how, plan.ground, plan.checks
+    at_sight = answer_checks(
+        plan.task, refusals=options.refusals, length_factor=options.length_factor, language=options.language
+    )
 
     def gate() -> Gate:
         name = plan.identity.model + (f"@{plan.identity.revision[:12]}" if plan.identity.revision else "")
@@ -205,7 +209,9 @@ def work_of(plan: Plan) -> Work:
 
     def dialogue(draft: Draft) -> Dialogue:
         led = how.dialogue(ground(), draft)
-        return answerable(plan.task, led, needed=plan.checks.answerable) if plan.checks.answerable else led
+        if not plan.checks.answerable:
+            return led
+        return answerable(plan.task, led, needed=plan.checks.answerable, checks=at_sight)
 
     turn = Turn(plan.questions, plan.run_id)
     prepare = how.prepare

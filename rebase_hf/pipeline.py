@@ -13,6 +13,7 @@ from typing import Any
 from rebase_hf.consumers import Consumer, await_leader, stop_leader
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError, NoExamplesError
+from rebase_hf.finished_set import finish_set, looks_at_whole_set
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.rebase import NAME as REBASE
@@ -243,7 +244,7 @@ def generate(
         method: `rebase`, `synthesizrr`, `kard`, `fewgen` or `retrieved`.
         options: The method's options: an object of its options' class, or a dict.
         checks: Which checks an answer must pass: CheckOptions, or a dict; None for those that fit task and teacher.
-            Those of the whole set are for `rebase-hf` and `load_dataset`: here examples come one by one.
+            With one that looks at the whole set, nothing comes before the last answer.
         consult: A trained student whose label and confidence go into the teacher's prompts, as
             `rebase_hf.students.consulting.consult_student(RUN)` gives it.
         num_examples: How many; fewer come, with a warning that says why, when candidates or the budget run out.
@@ -263,4 +264,9 @@ def generate(
         checks=checks,
         consult=consult,
     )
-    return Run(plan).examples()
+    return _whole(plan) if looks_at_whole_set(plan.checks) else Run(plan).examples()
+
+
+def _whole(plan: Plan) -> Iterator[Example]:
+    """Yield what stays of all examples once they are there."""
+    yield from finish_set(plan, list(Run(plan).records())).checked.kept

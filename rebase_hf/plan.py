@@ -185,7 +185,7 @@ def make_plan(
         default_checks(task, teacher) if checks is None else read_options(CheckOptions, checks, "What is checked")
     )
     check_blind(checked.answerable, teacher)
-    opened = open_index(index) if how.needs_index else None
+    opened = open_index(index) if how.needs_index(read) else None
     identity = identify(teacher, task, token)
     plan = Plan(
         task=task,

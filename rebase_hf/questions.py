@@ -30,6 +30,8 @@ class Answered:
     parsed: Parsed
 
 
+# How an optional question ended that has no usable answer.
+UNANSWERED = "unanswered"
 T = TypeVar("T")
 Outcome = Answered | Dropped
 # What asks: yields questions, is sent their answers, returns what came of them.
@@ -46,6 +48,11 @@ class Read(Generic[T]):
     value: T
 
 
+def no_answer(key: str | None, model: str) -> Completion:
+    """Return what an optional question without a usable answer counts as: one that says nothing."""
+    return Completion(key or "", "", UNANSWERED, model, attempts=0)
+
+
 def ask_until_read(
     draft: Draft, read: Callable[[str], T | Unreadable], keys: Sequence[str]
 ) -> Talk[Read[T] | Dropped]:
@@ -59,6 +66,8 @@ def ask_until_read(
     """
     while True:
         (completion,) = yield (draft,)
+        if completion.finish_reason == UNANSWERED:
+            return Dropped("teacher", UNANSWERED, completion.text, draft.row, completion.key)
         value = read(completion.text)
         if not isinstance(value, Unreadable):
             return Read(draft, completion, value)

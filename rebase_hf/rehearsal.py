@@ -15,7 +15,7 @@ from rebase_hf.decisions import Decisions, runs_folder
 from rebase_hf.earlier_runs import ENOUGH, earlier_runs
 from rebase_hf.errors import RebaseError, TeacherError
 from rebase_hf.plan import Plan
-from rebase_hf.questions import Answered
+from rebase_hf.questions import Answered, no_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
@@ -188,6 +188,8 @@ class Rehearsal:
             outcome = None if self._journal is None else self._journal.get(key)
             if outcome is None:
                 found.unknown.append(content)
+            elif isinstance(outcome, Failure) and question.optional and not self._retry:
+                found.said.append(no_answer(key, self._plan.identity.model))
             elif isinstance(outcome, Failure):
                 found.failed[key], found.failures[key] = content, outcome
             else:

@@ -14,7 +14,7 @@ from rebase_hf.errors import TeacherError
 from rebase_hf.methods.method import Preparation
 from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
 from rebase_hf.quality.gate import Gate
-from rebase_hf.questions import Answered, Dialogue, Outcome, T, Talk
+from rebase_hf.questions import Answered, Dialogue, Outcome, T, Talk, no_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example, RetrievedRow
 from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
 from rebase_hf.teacher.journal import Journal
@@ -155,12 +155,17 @@ class Round:
     async def _ask(self, questions: tuple[Draft, ...], before: int) -> tuple[Completion, ...]:
         """Ask what may be asked at the same time; what is asked is answered and kept even where one fails."""
         found = await asyncio.gather(*map(self._asker.ask, questions), return_exceptions=True)
-        for answer in found:
+        answers: list[Completion] = []
+        for question, answer in zip(questions, found, strict=True):
+            if isinstance(answer, Unanswered) and question.optional:
+                answers.append(no_answer(answer.key, self._asker.identity.model))
+                continue
             if isinstance(answer, Unanswered):
                 answer.attempts += before
             if isinstance(answer, BaseException):
                 raise answer
-        return tuple(answer for answer in found if not isinstance(answer, BaseException))
+            answers.append(answer)
+        return tuple(answers)
 
     def decide(self) -> RunState | None:
         """Decide on what is answered, in rank order; return how the run stands when it is over.

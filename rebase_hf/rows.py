@@ -96,6 +96,8 @@ class Draft:
         fields: What the example will hold whatever the answer says: a label that was asked for, a given question.
         sample: Which of several draws of the same prompt this is.
         repair: 0 for a first question, 1 for the one that asks to mend an answer that could not be read.
+        optional: What is asked beside what an example is made of: where it has no usable answer, it counts as one that
+            says nothing, and ends neither the example nor the run.
         sampling: The method's sampling; whatever the user sets on the teacher wins over it.
     """
 
@@ -108,6 +110,7 @@ class Draft:
     sampling: Sampling = Sampling()
     passages: tuple[str, ...] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rebase_hf.methods.adaptive import AdaptiveDecision, choose_threshold
+from rebase_hf.methods.excluded import own_family
 from rebase_hf.methods.grounded_text import passage_text
 from rebase_hf.methods.labelled_questions import Fields, longest_input
 from rebase_hf.methods.method import Ground
@@ -20,20 +21,26 @@ def found_by_question(ground: Ground, questions: Sequence[Fields]) -> list[tuple
     task = ground.task
     queries = [task.input_text(fields) for fields in questions]
     own = [longest_input(task, fields) for fields in questions]
-    found = passages_for(ground.rows, queries, ground.options.passages, ground.guard, own=own)
+    family = family_of(ground)
+    found = passages_for(ground.rows, queries, ground.options.passages, ground.guard, own=own, family=family)
     return [(nearness(rows), tuple(passage_text(row.source) for row in rows)) for rows in found]
+
+
+def family_of(ground: Ground) -> frozenset[int]:
+    """Return the sources that no passage is taken from: those that may hold the task's own data."""
+    return own_family(ground.task, ground.rows) if ground.options.exclude_family else frozenset()
 
 
 def ask_with_and_without(ground: Ground, questions: Sequence[Fields], sampling: Sampling) -> Talk[AdaptiveDecision]:
     """Ask all questions blind, and with their passages where there are any, at once; choose a threshold.
 
-    An answer that can't be read is no right one. Equal prompts are never asked twice.
+    An answer that can't be had or read is no right one. Equal prompts are never asked twice.
     """
     task, schema = ground.task, output_schema(ground.task)
     found = found_by_question(ground, questions)
-    blind = [Draft(question_messages(task, fields), schema, sampling=sampling) for fields in questions]
+    blind = [Draft(question_messages(task, fields), schema, sampling=sampling, optional=True) for fields in questions]
     grounded = [
-        Draft(question_messages(task, fields, passages), schema, sampling=sampling)
+        Draft(question_messages(task, fields, passages), schema, sampling=sampling, optional=True)
         for fields, (_, passages) in zip(questions, found, strict=True)
         if passages
     ]

@@ -1,10 +1,12 @@
 """What is left out before anything is asked: the task's own data by name, and rows that overlap the evaluation set."""
 
 import logging
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard, same_family, task_names
 from rebase_hf.quality.duplicates import normalise
@@ -19,16 +21,30 @@ HELD_CHUNK = 512
 
 def own_family(task: Task, index: RowIndex) -> frozenset[int]:
     """Return the numbers of the sources whose name says that the task's own data comes from them, with a warning."""
-    names = task_names(task)
+    return _named_alike(index, task.name, frozenset(task_names(task)))
+
+
+@lru_cache(maxsize=8)
+def _named_alike(index: RowIndex, task_name: str, names: frozenset[str]) -> frozenset[int]:
     family = {i for i, s in enumerate(index.sources) if same_family(s.dataset, names, config=s.config)}
     for dataset in sorted({index.sources[i].dataset for i in family}):
         logger.warning(
             "`%s` is not retrieved from: by its name it may be the data that task `%s` comes from. "
             "exclude_family=False allows it.",
             dataset,
-            task.name,
+            task_name,
         )
     return frozenset(family)
+
+
+def held_vectors(index: RowIndex, guard: EvaluationGuard | None) -> NDArray[np.float32] | None:
+    """Return the vectors of the guarded texts, by the index's encoder; None where nothing is guarded."""
+    return _encoded(index, tuple(guard.texts)) if guard is not None and guard.texts else None
+
+
+@lru_cache(maxsize=4)
+def _encoded(index: RowIndex, texts: tuple[str, ...]) -> NDArray[np.float32]:
+    return encode_texts(index.encoder, texts)
 
 
 def closest_cells(index: RowIndex, keys: NDArray[np.int64], held: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from rebase_hf.errors import TaskError, TeacherError
 from rebase_hf.methods.method import Ground, Method, Preparation, require_range
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
-from rebase_hf.methods.writing import SAMPLING, typical_words, written
+from rebase_hf.methods.writing import SAMPLING, sampling_for, typical_words, written
 from rebase_hf.questions import Dialogue, ask_until_read
 from rebase_hf.rows import Draft, Dropped, Role, SourceRow
 from rebase_hf.task import Task
@@ -99,7 +99,7 @@ def drafts(ground: Ground, prepared: Mapping[str, tuple[str, ...]] | None) -> It
     task, options = ground.task, ground.options
     seeds = own_seeds(task, "examples")
     chance = random.Random(f"fewgen {ground.seed}")  # noqa: S311 - not for secrets
-    asked = Counter[Any]()
+    asked, sampling = Counter[Any](), sampling_for(options.outputs)
     held = by_label(task, seeds, len(seeds), ground.seed)
     for label in _labels(ground):
         shown = _drawn(seeds if label is None else held.get(label, []), options.shots, chance)
@@ -115,7 +115,7 @@ def drafts(ground: Ground, prepared: Mapping[str, tuple[str, ...]] | None) -> It
         given = {} if label is None else {task.output: label}
         schema = write_schema(task, label, options.outputs)
         # The same prompt again is another draw of it: the journal must tell them apart.
-        yield Draft(messages, schema, shots=sources, sample=asked[messages], sampling=SAMPLING, fields=given)
+        yield Draft(messages, schema, shots=sources, sample=asked[messages], sampling=sampling, fields=given)
         asked[messages] += 1
 
 
@@ -137,6 +137,11 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     return written(ground.task, draft, ground.options.outputs)
 
 
+def told(ground: Ground, prepared: Mapping[str, tuple[str, ...]] | None) -> dict[str, Any]:
+    """Return what a report says of the attributes that examples were to have."""
+    return {"attributes": {name: list(values) for name, values in prepared.items()}} if prepared else {}
+
+
 def label_shares(task: Task, options: FewGenOptions) -> dict[str, float] | None:
     """Return the share of each label; None where more of one label may stand for too few of another."""
     return target_shares(task, options.labels) if task.labels and options.exact_labels else None
@@ -149,8 +154,9 @@ METHOD = Method(
     dialogue=dialogue,
     prepare=prepare,
     check=check,
+    report=told,
     asks_about="texts to write",
-    needs_index=False,
+    needs_index=lambda options: False,
     label_shares=label_shares,
     outputs_each=lambda options: int(options.outputs),
 )

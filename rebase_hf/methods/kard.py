@@ -21,7 +21,7 @@ from typing import Any
 
 from rebase_hf.methods.adaptive import AdaptiveDecision, without_context
 from rebase_hf.methods.consulting import advice_on
-from rebase_hf.methods.development import ask_with_and_without, found_by_question
+from rebase_hf.methods.development import ask_with_and_without, family_of, found_by_question
 from rebase_hf.methods.grounded_text import MARKER, grounded_input, passage_text
 from rebase_hf.methods.kard_options import KARDOptions, check
 from rebase_hf.methods.labelled_questions import (
@@ -141,7 +141,8 @@ def _with_passages(ground: Ground, draft: Draft, query: str) -> Draft:
     if draft.passages is not None:  # none are wanted
         return draft
     own = [longest_input(ground.task, draft.fields)]
-    found = passages_for(ground.rows, [query], ground.options.passages, ground.guard, own=own)[0]
+    family = family_of(ground)
+    found = passages_for(ground.rows, [query], ground.options.passages, ground.guard, own=own, family=family)[0]
     rows: list[tuple[Role, SourceRow]] = [("passage", row.source) for row in found]
     return replace(draft, passages=tuple(passage_text(row) for _, row in rows), shots=(*draft.shots, *rows))
 
@@ -173,6 +174,7 @@ METHOD = Method(
     report=told,
     check=check,
     asks_about="questions",
+    needs_index=lambda options: bool(options.knowledge),
     gives_passages=True,
     gives_rationales=True,
     repeats_inputs=True,

@@ -34,6 +34,7 @@ class KARDOptions:
         adaptive: Decide by a development split for which questions passages are of use (`adaptive.py`); the others'
             examples have none, and the student asks for none either.
         development: Questions of that split; they are asked about twice, and make no examples.
+        exclude_family: Take no passage from sources whose name says that the task's own data comes from them.
     """
 
     rationales: int = 10
@@ -44,6 +45,7 @@ class KARDOptions:
     temperature: float = 0.7
     adaptive: bool = False
     development: int = 50
+    exclude_family: bool = True
 
 
 def check(task: Task, options: KARDOptions) -> None:

@@ -67,7 +67,7 @@ class Method:
         report: What `report.json` says besides, of what `prepare` gave; that is None where it is not known any more.
         check: Raises TaskError where a task or its options do not fit, before anything is paid.
         asks_about: What drafts are about, as a person counts them.
-        needs_index: It retrieves.
+        needs_index: It retrieves, with these options.
         needs_teacher: It asks.
         labels_rows: A teacher that only labels retrieved rows will do.
         gives_passages: Its examples hold the passages that were retrieved for them.
@@ -88,7 +88,7 @@ class Method:
     report: Callable[[Ground, Any], Mapping[str, Any]] | None = None
     check: Callable[[Task, Any], None] = field(default=lambda task, options: None)
     asks_about: Literal["retrieved rows", "questions", "texts to write"] = "retrieved rows"
-    needs_index: bool = True
+    needs_index: Callable[[Any], bool] = field(default=lambda options: True)
     needs_teacher: bool = True
     labels_rows: bool = False
     gives_passages: bool = False

@@ -1,9 +1,12 @@
 """Passages for a question or for the reasoning about one: found by their words (BM25), as KARD finds them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods.excluded import overlap
+from rebase_hf.methods.excluded import closest_cells, held_vectors, overlap
 from rebase_hf.quality.contamination import MIN_CHARS, EvaluationGuard
 from rebase_hf.quality.duplicates import normalise
 from rebase_hf.rows import RetrievedRow
@@ -19,6 +22,7 @@ def passages_for(
     guard: EvaluationGuard | None = None,
     *,
     own: Sequence[str] | None = None,
+    family: frozenset[int] = frozenset(),
 ) -> list[list[RetrievedRow]]:
     """Return for each query the k rows that share most with it by words, best first, without those that give answers.
 
@@ -29,6 +33,7 @@ def passages_for(
         guard: Rows that overlap the evaluation set are left out.
         own: For each query the text of its question: a row that holds it is where the question comes from, and would
             give its answer away.
+        family: Numbers of the sources that hold the task's own data, by their names: none of their rows.
 
     Returns:
         Rows with `parts["lexical"]` as BM25 and `score` as the cosine of the best cell; fewer where the index has no
@@ -43,7 +48,7 @@ def passages_for(
     first = index.search(list(queries), k=k + SPARE, mode="lexical")
     owned = own if own is not None else [""] * len(queries)
     return [
-        _allowed(index, query, k, rows, guard, normalise(question))
+        _allowed(index, query, k, rows, _Barred(index, guard, normalise(question), family))
         for query, rows, question in zip(queries, first, owned, strict=True)
     ]
 
@@ -56,12 +61,34 @@ def nearness(rows: Sequence[RetrievedRow]) -> float:
     return max((row.parts["lexical"] for row in rows), default=0.0)
 
 
-def _allowed(
-    index: RowIndex, query: str, k: int, rows: list[RetrievedRow], guard: EvaluationGuard | None, own: str
-) -> list[RetrievedRow]:
+@dataclass(frozen=True, slots=True)
+class _Barred:
+    """Which rows are no passages for a question."""
+
+    index: RowIndex
+    guard: EvaluationGuard | None
+    own: str
+    family: frozenset[int]
+
+    def __call__(self, row: RetrievedRow) -> bool:
+        if _holds(row, self.own):
+            return True
+        key = np.array([row.key])
+        if self.family and int(self.index.sources_of(key)[0]) in self.family:
+            return True
+        if not self.guard:
+            return False
+        near = float(closest_cells(self.index, key, held_vectors(self.index, self.guard))[0])
+        return overlap(row, self.guard, near) is not None
+
+
+def _allowed(index: RowIndex, query: str, k: int, rows: list[RetrievedRow], barred: _Barred) -> list[RetrievedRow]:
     limit = k + SPARE
     while True:
-        allowed = [row for row in rows if not (_holds(row, own) or (guard and overlap(row, guard) is not None))]
+        allowed: list[RetrievedRow] = []
+        for row in rows:
+            if len(allowed) < k and not barred(row):
+                allowed.append(row)
         if len(allowed) >= k or len(rows) < limit:
             return allowed[:k]
         limit *= 4

@@ -24,11 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebase_hf.errors import TaskError
-from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
 from rebase_hf.methods.consulting import advice_on_row
-from rebase_hf.methods.excluded import closest_cells, overlap, own_family
+from rebase_hf.methods.excluded import closest_cells, held_vectors, overlap, own_family
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -239,7 +238,7 @@ def _ranked(
 ) -> Iterator[tuple[RetrievedRow, int, float]]:
     """Yield the rows by rank, each with the number of its source and its similarity to the evaluation set."""
     queries = embed_task(task, index, label_phrases=options.label_phrases)
-    held = encode_texts(index.encoder, guard.texts) if guard is not None and guard.texts else None
+    held = held_vectors(index, guard)
     columns = FieldColumns(task, index, queries, junk=options.junk_columns)
     given: set[int] = set()
     limit = max(1000, 4 * num_examples, options.max_rows or 0)

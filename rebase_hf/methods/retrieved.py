@@ -12,12 +12,13 @@ What it gives is what retrieval alone brings, and what a teacher's calls must be
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rebase_hf.errors import TaskError
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.rebase import ReBaseOptions, taken_rows
 from rebase_hf.quality.checks import settle_label
+from rebase_hf.quality.duplicates import NEAR
 from rebase_hf.questions import Answered, Dialogue
 from rebase_hf.rows import Completion, Draft, Dropped, RetrievedRow
 from rebase_hf.task import Task
@@ -27,8 +28,24 @@ NAME = "retrieved"
 
 
 @dataclass(frozen=True, slots=True)
-class RetrievedOptions(ReBaseOptions):
-    """How rows are taken: as ReBase's, of which the options that shape prompts have no effect."""
+class RetrievedOptions:
+    """How rows are taken: as ReBase takes them.
+
+    Attributes:
+        junk_columns: Let booleans, numbers, ids and very short values compete for the best column.
+        max_per_source: At most this many rows of one source dataset; None as in ReBase, 0 is no limit.
+        near_duplicate_rows: Similarity from which a row repeats one taken before; None leaves out nothing.
+        exclude_family: Leave out sources whose name says that the task's own data comes from them.
+        label_phrases: Labels without an example are searched for by their phrase.
+        max_rows: Look at this many rows at most; None is no limit.
+    """
+
+    junk_columns: bool = False
+    max_per_source: int | None = None
+    near_duplicate_rows: float | None = NEAR
+    exclude_family: bool = True
+    label_phrases: bool = True
+    max_rows: int | None = None
 
 
 def check(task: Task, options: RetrievedOptions) -> None:
@@ -43,7 +60,8 @@ def check(task: Task, options: RetrievedOptions) -> None:
 def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
     """Yield the rows that can serve as examples, best first, and those that can't."""
     numbers = {"num_examples": ground.num_examples, "seed": ground.seed}
-    for row in taken_rows(ground.task, ground.rows, ground.guard, ground.options, **numbers):
+    options = ReBaseOptions(**asdict(ground.options))
+    for row in taken_rows(ground.task, ground.rows, ground.guard, options, **numbers):
         if isinstance(row, Dropped):
             yield row
             continue

@@ -1,12 +1,18 @@
 """Seeds: labelled examples that a method starts from, in what proportion of labels, and drawn how."""
 
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from rebase_hf.errors import TaskError
+from rebase_hf.index.source_cards import read_card
 from rebase_hf.rows import SourceRow
 from rebase_hf.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,24 @@ def own_seeds(task: Task, which: str) -> list[Seed]:
 def _own_row(task: Task, split: str, row: int, fields: Mapping[str, str]) -> SourceRow:
     named = task.train.dataset if split == "train" and task.train is not None else None
     revision = task.train.revision if split == "train" and task.train is not None else None
-    return SourceRow(named or task.name, None, split, revision, row, task.license, None, dict(fields))
+    # What the task file says is of its own rows; of a dataset that it names, that dataset's card has the last word.
+    license_name = named_license(named, revision) if named else task.license
+    return SourceRow(named or task.name, None, split, revision, row, license_name, None, dict(fields))
+
+
+@lru_cache(maxsize=8)
+def named_license(dataset: str, revision: str | None) -> str | None:
+    """Return the licence that a Hub dataset's card names, several with commas; None where it names none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    try:
+        card = read_card(Path(hf_hub_download(dataset, "README.md", repo_type="dataset", revision=revision)))
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        logger.warning("The card of `%s` can't be read, so the licence of its rows is not known: %s", dataset, reason)
+        return None
+    return ",".join(card.licenses) or None
 
 
 def by_label(task: Task, seeds: Sequence[Seed], per_label: int, seed: int) -> dict[str, list[Seed]]:

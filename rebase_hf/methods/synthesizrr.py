@@ -25,16 +25,15 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rebase_hf.errors import TaskError, TeacherError
-from rebase_hf.index.encoders import encode_texts
-from rebase_hf.methods.excluded import own_family
+from rebase_hf.methods.excluded import held_vectors, own_family
 from rebase_hf.methods.labelled_questions import question_refusal
 from rebase_hf.methods.method import Ground, Method, Preparation, require_range
 from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
-from rebase_hf.methods.writing import SAMPLING, typical_words, written
+from rebase_hf.methods.writing import SAMPLING, sampling_for, typical_words, written
 from rebase_hf.questions import Answered, Dialogue, together
 from rebase_hf.rows import Draft, Dropped, Role, SourceRow
 from rebase_hf.task import Task
@@ -136,7 +135,8 @@ def prepare(ground: Ground) -> Preparation:
         messages = write_messages(task, label=label, shots=shots, words=words)
         for sample in range(seeds_per_label(task, options)):
             given = {task.output: label}
-            draft = Draft(messages, write_schema(task, label), sample=sample, sampling=SAMPLING, fields=given)
+            schema = write_schema(task, label)
+            draft = Draft(messages, schema, sample=sample, sampling=SAMPLING, fields=given, optional=True)
             asked.append(written(task, draft, 1))
     found = yield from together(asked)
     texts = [one.parsed.fields for outcomes in found for one in outcomes if isinstance(one, Answered)]
@@ -169,8 +169,7 @@ def drafts(ground: Ground, prepared: Sequence[Seed] | None) -> Iterator[Draft | 
         )
     shares = target_shares(task, options.labels)
     family = own_family(task, ground.rows) if options.exclude_family else frozenset[int]()
-    texts = ground.guard.texts
-    guarded = encode_texts(ground.rows.encoder, texts) if texts else None
+    guarded = held_vectors(ground.rows, ground.guard)
     documents = {
         label: SeedDocuments(ground, some, family, guarded) for label, some in seeds.items() if shares[label] > 0
     }
@@ -197,7 +196,7 @@ def _draft(ground: Ground, label: str, found: Sourced, documents: SeedDocuments,
         write_schema(task, label, options.outputs),
         row=found.row,
         shots=own + sources,
-        sampling=SAMPLING,
+        sampling=sampling_for(options.outputs),
         fields={task.output: label},
     )
 
@@ -228,6 +227,11 @@ def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     return written(ground.task, draft, ground.options.outputs)
 
 
+def told(ground: Ground, prepared: Sequence[Seed] | None) -> dict[str, Any]:
+    """Return what a report says of the seeds that the teacher wrote."""
+    return {"seeds": [dict(seed.fields) for seed in prepared]} if prepared else {}
+
+
 def label_shares(task: Task, options: SynthesizRROptions) -> dict[str, float] | None:
     """Return the share of each label; None where more of one label may stand for too few of another."""
     return target_shares(task, options.labels) if task.labels and options.exact_labels else None
@@ -241,6 +245,7 @@ METHOD = Method(
     dialogue=dialogue,
     prepare=prepare,
     check=check,
+    report=told,
     label_shares=label_shares,
     outputs_each=lambda options: int(options.outputs),
 )

@@ -1,6 +1,7 @@
 """What methods share that have texts written: the sampling, the length to ask for, and how answers are read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from rebase_hf.questions import Answered, Dialogue, ask_until_read
@@ -11,6 +12,12 @@ from rebase_hf.teacher.writing_prompts import written_keys
 
 # SynthesizRR's code, for its own texts and for the baseline alike (common.py:78-79).
 SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=1000)
+MOST_TOKENS = 8000
+
+
+def sampling_for(count: int) -> Sampling:
+    """Return the sampling of a draft that asks for `count` examples: several take a longer answer."""
+    return replace(SAMPLING, max_tokens=min(MOST_TOKENS, (SAMPLING.max_tokens or 0) + 600 * (count - 1)))
 
 
 def typical_words(task: Task, examples: Sequence[Mapping[str, str]]) -> int | None:

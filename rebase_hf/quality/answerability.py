@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from rebase_hf.errors import TaskError
+from rebase_hf.quality.answer_checks import AnswerCheck
 from rebase_hf.quality.answers import same_answer
 from rebase_hf.quality.checks import (
     Refusal,
@@ -93,19 +94,30 @@ def _refusal(task: Task, fields: Fields, given: Sequence[str | None], needed: in
     return NAME, f"asked blind, {right} of {len(given)} answers are `{output}`, {needed} needed; they are {said}"
 
 
-def answerable(task: Task, dialogue: Dialogue, *, tries: int = TRIES, needed: int = NEEDED) -> Dialogue:
+def answerable(
+    task: Task,
+    dialogue: Dialogue,
+    *,
+    tries: int = TRIES,
+    needed: int = NEEDED,
+    checks: Sequence[AnswerCheck] = (),
+) -> Dialogue:
     """Lead a dialogue, then have the teacher answer each of its outputs blind; drop those that it does not come to.
 
     Each output is asked about as many times as answers are still missing, as draws of their own, until `needed` are
     right or can't become right any more: one that is answered at once costs `needed` questions. Those about one draft
     are asked together. An answer that can't be read comes to nothing, and is not repaired. An output that a check
     refuses at sight is not asked about: the gate drops it with that reason.
+
+    Args:
+        checks: What the gate asks of an answer alone, by the run's options.
     """
     outcomes = yield from dialogue
     asked = {
         place: (outcome, fields)
         for place, outcome in enumerate(outcomes)
-        if isinstance(outcome, Answered) and not _refused(task, fields := settled_fields(task, outcome), outcome)
+        if isinstance(outcome, Answered)
+        and not _refused(task, fields := settled_fields(task, outcome), outcome, checks)
     }
     given: dict[int, list[str | None]] = {place: [] for place in asked}
     while wanted := _wanted(task, asked, given, tries, needed):
@@ -143,8 +155,11 @@ def settled_fields(task: Task, outcome: Answered) -> dict[str, str]:
     return fields
 
 
-def _refused(task: Task, fields: Fields, outcome: Answered) -> bool:
-    return any(check(task, fields, outcome.parsed.rationale) is not None for check in AT_SIGHT)
+def _refused(task: Task, fields: Fields, outcome: Answered, checks: Sequence[AnswerCheck]) -> bool:
+    rationale = outcome.parsed.rationale
+    if any(check(task, fields, rationale) is not None for check in AT_SIGHT):
+        return True
+    return any(check.refuse(fields, rationale) is not None for check in checks)
 
 
 def _blind(task: Task, fields: Fields, first: int, count: int) -> tuple[Draft, ...]:

@@ -39,4 +39,4 @@ def blind_draft(task: Task, fields: Mapping[str, str], *, sample: int = 0) -> Dr
         given=row_json({name: fields[name] for name in task.inputs}),
         keys=blind_keys(task),
     )
-    return Draft(messages, blind_schema(task), sample=sample, sampling=SAMPLING)
+    return Draft(messages, blind_schema(task), sample=sample, sampling=SAMPLING, optional=True)

@@ -124,7 +124,9 @@ def parse_attributes(text: str) -> dict[str, tuple[str, ...]] | Unreadable:
     start, stop = text.find("{"), text.rfind("}")
     try:
         given = json.loads(text[start : stop + 1])["dimensions"]
-        found = {str(one["name"]).strip()[:VALUE_CHARS]: _values(one["values"]) for one in given[:MAX_DIMENSIONS]}
+        found = {
+            " ".join(str(one["name"]).split())[:VALUE_CHARS]: _values(one["values"]) for one in given[:MAX_DIMENSIONS]
+        }
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         return Unreadable("unparsable_answer", f"it names no dimensions with values ({type(error).__name__})")
     found = {name: values for name, values in found.items() if name and len(values) > 1}
@@ -132,8 +134,12 @@ def parse_attributes(text: str) -> dict[str, tuple[str, ...]] | Unreadable:
 
 
 def _values(given: Sequence[Any]) -> tuple[str, ...]:
-    texts = (value.strip()[:VALUE_CHARS] for value in given[:MAX_VALUES] if isinstance(value, str))
+    texts = (_one_line(value) for value in given[:MAX_VALUES] if isinstance(value, str))
     return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:VALUE_CHARS]
 
 
 def drawn_attributes(attributes: Mapping[str, Sequence[str]], chance: random.Random) -> dict[str, str]:
