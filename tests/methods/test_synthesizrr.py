@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
 from collections import Counter
 
 import pytest
@@ -15,7 +18,9 @@ from rebase_hf.methods.synthesizrr import SynthesizRROptions
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.gate import label_counts
-from tests.doubles.tgi_server import TGIServer
+from rebase_hf.run_folder import run_report
+from tests.doubles.hub_server import HubServer
+from tests.doubles.tgi_server import TGIServer, status
 from tests.doubles.written_answers import asked_label, prompt_of, shown_document, write_as_asked
 from tests.methods.conftest import ChosenEncoder, made_word
 
@@ -314,3 +319,35 @@ def test_a_label_that_is_full_is_not_asked_for_any_more(home, index):
 )
 def test_shares_become_counts_that_add_up(shares, total, counts):
     assert label_counts(shares, total) == counts
+
+
+def test_a_seed_that_cannot_be_had_ends_nothing(home, index):
+    def answer(request, call):
+        written = write_as_asked(request, call)
+        first = shown_document(request) is None
+        return status(400) if first and sum(map(ord, written)) % 2 else written
+
+    options = {"seeds": "generated", "seeds_per_label": 6, **WIDE}
+    with TGIServer(answer=answer) as server:
+        run = run_of(index, server.url, 6, **options)
+        assert len(list(run.examples())) == 6
+        asked = len(server.chat_requests)
+        assert estimate_run(run_of(index, server.url, 6, **options).plan).finished
+        told = run_report(run, command="", num_validation=0)["seeds"]
+        assert 0 < len(told) < 12 and len(server.chat_requests) == asked
+
+
+def test_rows_of_a_named_train_set_stand_under_its_own_licence(tmp_path):
+    with HubServer() as hub:
+        hub.add_repo("org/ours", {"README.md": "---\nlicense: cc-by-nc-4.0\n---\n# Ours\n"})
+        code = """
+        from rebase_hf.methods.seeds import named_license
+        print([named_license("org/ours", None), named_license("org/none", None)])
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env=hub.env(tmp_path / "home", HubServer.token),
+            capture_output=True,
+            text=True,
+        )
+    assert done.stdout.strip() == "['cc-by-nc-4.0', None]", done.stderr

@@ -4,14 +4,13 @@ from collections import Counter
 import pytest
 
 from rebase_hf.decisions import Decisions
-from rebase_hf.errors import TaskError
+from rebase_hf.errors import NoExamplesError, TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.answerability import NAME, answerable, unanswerable
 from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.questions import Answered, one_example
-from rebase_hf.retrying import retry_failed
 from rebase_hf.rows import Completion, Draft, Dropped, Message
 from rebase_hf.task import Task
 from rebase_hf.teacher.blind_prompts import SAMPLING, blind_draft
@@ -226,7 +225,7 @@ def test_an_estimate_counts_the_blind_questions(home, triage, bank_index):
             assert 0.5 * usage["completion_tokens"] <= estimate.completion_tokens <= 1.3 * usage["completion_tokens"]
 
 
-def test_blind_questions_that_failed_are_asked_again_and_nothing_else(home, triage, bank_index):
+def test_a_blind_question_that_fails_is_an_answer_that_comes_to_nothing(home, triage, bank_index):
     answering = blind_desk_answer()
 
     def failing(request, call):
@@ -236,16 +235,22 @@ def test_blind_questions_that_failed_are_asked_again_and_nothing_else(home, tria
     with TGIServer(answer=failing) as server:
         run = run_with(triage, bank_index, server, 1, num_examples=15)
         list(run.execute())
-        failed = run.tally().quarantined
-        assert failed and set(failed) == {"bad_request"}
-        server.answer = answering
-        server.forget()
-        assert retry_failed(run.plan).again == failed["bad_request"]
-        list(run.execute())
-        assert not run.tally().quarantined and run.tally().examples == 15
-        again = [shown_input(request) for request in server.chat_requests]
-    assert again and all(given and "parcel" in given["message"] for given in again)
-    assert set(Counter(given["message"] for given in again).values()) <= {1, 2, 3}
+        tally = run.tally()
+    assert tally.examples == 15 and not tally.quarantined
+    unanswered = [entry for entry in run.ledger() if entry["reason"] == NAME]
+    lost = [entry for entry in unanswered if "parcel" in json.loads(entry["text"])["message"]]
+    assert lost and all(entry["detail"].count("an unreadable answer") == 3 for entry in lost)
+
+
+def test_what_the_gate_would_refuse_for_its_words_is_not_paid_for_either(home, triage, bank_index):
+    def declining(request, call):
+        assert shown_input(request) is None, "asked blind about an answer that declines"
+        return json.dumps({"message": "I'm sorry, but I can't help with that request.", "desk": "money"})
+
+    with TGIServer(answer=declining) as server:
+        run = run_with(triage, bank_index, server, 1, num_examples=2)
+        with pytest.raises(NoExamplesError, match="teacher_declined"):
+            list(run.examples())
 
 
 @pytest.mark.parametrize(
