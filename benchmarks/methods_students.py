@@ -4,16 +4,13 @@ Each of `methods_*.py` runs one method through a plan and a run as anybody would
 checks), and compares the student of its data with those of the baselines, over the same seeds.
 """
 
-import dataclasses
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.asking import own_home
+from benchmarks.asking import own_home, quiet
 from benchmarks.claims import Line
 from benchmarks.linear_student import Features, Rows, fit_and_predict, phrase_rows
 from benchmarks.paired_scores import Contender, compared
@@ -66,18 +63,6 @@ def run_whole(
         except NoExamplesError:
             examples = []
         return Made(examples, run.tally())
-
-
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Keep a logger's warnings to itself: the figures say how many rows came, and what became of the others."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def told(made: Sequence[Made]) -> dict[str, Any]:
@@ -143,13 +128,3 @@ def drawn(rows: Rows, count: int, seed: int) -> list[Mapping[str, str]]:
     """Return so many of the rows, drawn at random."""
     order = np.random.default_rng([seed, len(rows)]).permutation(len(rows))[:count]
     return [rows[place] for place in order.tolist()]
-
-
-def each_seed(make: Callable[[int], Made], seeds: int = SEEDS) -> list[Made]:
-    """Run a method once a seed."""
-    return [make(seed) for seed in range(seeds)]
-
-
-def without_train(task: Task) -> Task:
-    """Return a task as its file has it, for a student that is given no labelled rows."""
-    return dataclasses.replace(task, train=None)

@@ -85,10 +85,12 @@ def measure(name: str, num_examples: int, encoder: RememberingEncoder) -> Line:
         index = RowIndex.build(Path(folder, "index"), [source], encoder=encoder, words=False)
         dense = [run(task, index, server, num_examples, seed, "dense") for seed in range(SEEDS)]
         random = [run(task, index, server, num_examples, seed, "random") for seed in range(SEEDS)]
+        published = run(task, index, server, num_examples, 0, "dense", similarity=(0.4, 0.9))
     held_out = task.evaluation_rows()
     contenders = trained(task, held_out, encoder, dense, random)
-    asked = {"dense": told(dense), "random": told(random), "documents": len(documents), "teacher": TEACHER}
-    return line("synthesizrr", task, held_out, contenders, PAIRS, runs=asked)
+    runs = {"dense": told(dense), "random": told(random), "similarity 0.4 to 0.9": told([published])}
+    about = {"documents": len(documents), "teacher": TEACHER}
+    return line("synthesizrr", task, held_out, contenders, PAIRS, runs=runs, **about)
 
 
 def rewrites(task: Task, table: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -104,9 +106,11 @@ def rewrites(task: Task, table: str) -> tuple[dict[str, list[str]], list[str]]:
     return answers, list(documents)
 
 
-def run(task: Task, index: RowIndex, server: Serving, num_examples: int, seed: int, retriever: str) -> Made:
+def run(
+    task: Task, index: RowIndex, server: Serving, num_examples: int, seed: int, retriever: str, **others: Any
+) -> Made:
     """Run the method once."""
-    options = {**OPTIONS, "retriever": retriever}
+    options = {**OPTIONS, "retriever": retriever, **others}
     return run_whole(task, index, server.url, "synthesizrr", num_examples=num_examples, seed=seed, options=options)
 
 
