@@ -10,6 +10,7 @@ few          the task file's 4 or 5 examples alone
 whole_text   as `generated`, but each text one vector, not the difference of its options: what the letters hide
 few_whole    as `few`, the same way
 majority     the generated rows' most frequent label
+constant     the test rows\' most frequent label, which nobody knows: what is not above it has learnt nothing
 """
 
 import random
@@ -33,7 +34,7 @@ TASKS = (
     "anthropic_one_box_tendency",
     "anthropic_self_awareness_text_model",
 )
-PAIRS = ("few", "majority")
+PAIRS = ("few", "constant")
 
 
 def main() -> None:

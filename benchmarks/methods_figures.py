@@ -21,11 +21,13 @@ COLUMNS = {
         "random": "random documents",
         "gold": "as many gold rows",
         "majority": "majority",
+        "constant": "best constant",
     },
     "fewgen": {
         "generated": "its data",
         "few": "few examples",
         "majority": "majority",
+        "constant": "best constant",
         "whole_text": "its data, whole text",
         "few_whole": "few examples, whole text",
     },
@@ -34,6 +36,7 @@ COLUMNS = {
         "few": "few examples",
         "gold": "as many gold rows",
         "majority": "majority",
+        "constant": "best constant",
     },
 }
 AGAINST = {
@@ -110,15 +113,21 @@ def _differences(name: str, lines: Lines) -> str:
     for line in lines:
         found = [line["details"]["differences"][key] for key in against]
         cells = [f"{d['mean']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f}) | {d['error']:.3f}" for d in found]
-        rows.append(f"| {_task(line)} | {' | '.join(cells)} | {verdict(found[0])} |")
+        said = verdict(found[0], line["details"]["differences"]["constant"])
+        rows.append(f"| {_task(line)} | {' | '.join(cells)} | {said} |")
     return "\n".join(rows)
 
 
-def verdict(difference: Mapping[str, float]) -> str:
-    """Return what a difference says, in words: its interval must leave zero out."""
+def verdict(difference: Mapping[str, float], constant: Mapping[str, float]) -> str:
+    """Return in words what a method's differences from few examples, and from the best constant, say.
+
+    A difference counts where its interval leaves zero out.
+    """
+    if constant["low"] <= 0:
+        return "not shown to be above a constant answer"
     if difference["low"] > 0:
         return "ahead of few examples"
-    return "behind few examples" if difference["high"] < 0 else "no difference shown"
+    return "behind few examples" if difference["high"] < 0 else "no difference from few examples shown"
 
 
 def _outcomes(lines: Lines) -> str:

@@ -103,6 +103,11 @@ def majority(task: Task, held_out: Rows, rows_of: Sequence[Rows]) -> Contender:
     return Contender([0] * len(rows_of), predictions)
 
 
+def best_constant(task: Task, held_out: Rows, seeds: int) -> Contender:
+    """Answer always the test rows' most frequent label, which nobody knows: what is below it has learnt nothing."""
+    return majority(task, held_out, [held_out] * seeds)
+
+
 def few_examples(task: Task, features: Features, held_out: Rows, seeds: int) -> Contender:
     """Train on all that the task file says: its examples and its labels' phrases. Nothing of it is drawn."""
     rows = phrase_rows(task)
@@ -113,7 +118,12 @@ def few_examples(task: Task, features: Features, held_out: Rows, seeds: int) -> 
 def line(
     key: str, task: Task, held_out: Rows, contenders: Mapping[str, Contender], pairs: Sequence[str], **details: Any
 ) -> Line:
-    """Return one task's figures: the first contender's score, and how far it is from the others."""
+    """Return one task's figures: the first contender's score, and how far it is from the others.
+
+    Args:
+        pairs: The contenders that it is compared with, the most telling first; those that there are not are left out.
+    """
+    contenders = {**contenders, "constant": best_constant(task, held_out, SEEDS)}
     found = compared(task, held_out, contenders, pairs)
     score = found["scores"][next(iter(contenders))]
     apart = found["differences"][pairs[0]]
