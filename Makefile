@@ -8,7 +8,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale test test-slow test-versions test-ray check lint types format clean
+.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods test test-slow test-versions test-ray check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -42,6 +42,13 @@ bench-index: $(VENV)/package
 	$(PIP) bm25s hnswlib
 	@missed=0; for name in $(BENCH_INDEX); do $(BIN)/python -m benchmarks.index_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.index_figures && exit $$missed
+
+# REBASE_KIT names a folder of real datasets and recorded answers of teachers, without which nothing is measured here.
+# Vectors and the bank's index are kept under TMPDIR; without them about 10 minutes on 2 cores.
+BENCH_METHODS = synthesizrr fewgen retrieved kard
+bench-methods: $(VENV)/package
+	@missed=0; for name in $(BENCH_METHODS); do $(BIN)/python -m benchmarks.methods_$$name || missed=1; done; \
+	$(BIN)/python -m benchmarks.methods_figures && exit $$missed
 
 runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type f)
 	$(DEMO_ENV) $(BIN)/rebase-hf index build runs/demo-index $(foreach folder,$(BANK),--source $(folder))

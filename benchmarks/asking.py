@@ -1,6 +1,7 @@
 """Ask an open teacher about many rows, as the pipeline does, and check every answer."""
 
 import asyncio
+import logging
 import os
 import tempfile
 import time
@@ -33,6 +34,18 @@ def own_home() -> Iterator[Path]:
                 del os.environ["REBASE_HOME"]
             else:
                 os.environ["REBASE_HOME"] = before
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keep a logger's warnings to itself, where the figures say the same."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.claims import RESULTS, ROOT
 
-START, END = "<!-- figures:start -->", "<!-- figures:end -->"
+MARKS = "<!-- {0}:start -->", "<!-- {0}:end -->"
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -54,7 +54,7 @@ class FiguresPage:
                 reached = {True: "reached", False: "missed", None: ""}[line["met"]]
                 cells = f"| {line['what']} | {line['shown']} | {line['target'] or ''} | {reached} |"
                 rows.append(cells + (f" {peers} |" if others else ""))
-        return "\n".join([*rows, "", f"{_made_by(results)} {self.circumstances}".rstrip()])
+        return "\n".join([*rows, "", f"{made_by(results)} {self.circumstances}".rstrip()])
 
     def _row(self, result: str, key: str) -> str:
         full = f"{result.removeprefix(f'{self.name}_')}.{key}"
@@ -62,11 +62,7 @@ class FiguresPage:
 
     def filled(self, text: str, results: Results) -> str:
         """Return a document's text with what stands between the marks made from the results."""
-        before, start, rest = text.partition(START)
-        _, end, after = rest.partition(END)
-        if not start or not end:
-            raise SystemExit(f"The document lacks {START} or, after it, {END}; put them where the table belongs.")
-        return f"{before}{start}\n{self.table(results)}\n{end}{after}"
+        return between_marks(text, "figures", self.table(results))
 
     def main(self) -> None:
         """Run the command line."""
@@ -89,7 +85,22 @@ class FiguresPage:
         arguments.document.write_text(made)
 
 
-def _made_by(results: Results) -> str:
+def between_marks(text: str, name: str, content: str) -> str:
+    """Return a document's text with `content` between the marks of this name.
+
+    Raises:
+        SystemExit: It lacks them.
+    """
+    start, end = (mark.format(name) for mark in MARKS)
+    before, first, rest = text.partition(start)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise SystemExit(f"The document lacks {start} or, after it, {end}; put them where the table belongs.")
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def made_by(results: Results) -> str:
+    """Return by what, when and with what results were made, as a sentence."""
     made = list(results.values())
     dates = sorted({result["date"] for result in made})
     machines = sorted({f"{result['cores']} cores, Python {result['python']}" for result in made})

@@ -1,4 +1,4 @@
-"""What the methods' benchmarks read of the kit (`REBASE_KIT`): tasks, gold rows, what teachers once answered."""
+"""What the methods' benchmarks read of the public kit (`REBASE_KIT`): tasks, gold rows, recorded answers, the bank."""
 
 import json
 import os
@@ -11,13 +11,14 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
+from benchmarks.asking import quiet
 from rebase_hf.index.encoders import Encoder
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.labelled_rows import RowsReference
 from rebase_hf.task import Task
 
 # Rows of each of the bank's folders, spread evenly over it: all 47,163 would take most of the benchmark's time.
-BANK_ROWS_PER_FOLDER = 500
+BANK_ROWS_PER_FOLDER = 300
 
 
 def kit_folder() -> Path:
@@ -70,10 +71,10 @@ def write_source(folder: Path, rows: Sequence[Mapping[str, str]], about: str, *,
 def bank_index(folder: Path, encoder: Encoder) -> RowIndex:
     """Return the index of the kit's bank, with words; an unfinished or earlier one in `folder` is gone on with."""
     sources = sorted(str(path) for path in (kit_folder() / "bank").iterdir() if path.is_dir())
-    # All that the kit holds may be used here; its own LICENSES.md says under which terms.
-    return RowIndex.build(
-        folder / "bank-index", sources, encoder=encoder, licenses="any", max_rows_per_source=BANK_ROWS_PER_FOLDER
-    )
+    path, most = folder / f"bank-index-{BANK_ROWS_PER_FOLDER}", BANK_ROWS_PER_FOLDER
+    with quiet("rebase_hf.index"):  # the encoder knows English; most of the bank's sources are
+        # All that the kit holds may be used here; its own LICENSES.md says under which terms.
+        return RowIndex.build(path, sources, encoder=encoder, licenses="any", max_rows_per_source=most)
 
 
 def shortened(task: Task, folder: Path, rows: int) -> Task:

@@ -2,17 +2,20 @@
 
 The replaying teacher gives a recorded question of the behaviour with the label that the prompt asks for; whatever else
 stands in the prompt has no effect, since what the model was shown then is not known. Which of the recorded questions
-comes first differs from seed to seed. The test rows were written by people.
+comes first differs from seed to seed. The test rows were written by people; those that share 13 words in a row with an
+example of the task are left out, since most of the kit's examples have such twins.
 
 generated    the student of what came out
 few          the task file's 4 or 5 examples alone
 whole_text   as `generated`, but each text one vector, not the difference of its options: what the letters hide
 few_whole    as `few`, the same way
 majority     the generated rows' most frequent label
+constant     the test rows\' most frequent label, which nobody knows: what is not above it has learnt nothing
 """
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.claims import Line, parser, report
 from benchmarks.kit_data import kit_task, recorded
@@ -22,6 +25,7 @@ from benchmarks.option_pairs import mirrored, option_vectors, with_options
 from benchmarks.paired_scores import Contender
 from benchmarks.recorded_teacher import label_key, replaying
 from rebase_hf import Task
+from rebase_hf.quality.contamination import EvaluationGuard
 
 TABLE = "anthropic_risk_lm"
 TASKS = (
@@ -30,7 +34,7 @@ TASKS = (
     "anthropic_one_box_tendency",
     "anthropic_self_awareness_text_model",
 )
-PAIRS = ("few", "majority")
+PAIRS = ("few", "constant")
 
 
 def main() -> None:
@@ -51,7 +55,7 @@ def main() -> None:
 def measure(task: Task, num_examples: int, encoder: RememberingEncoder) -> Line:
     """Run FewGen for one task once a seed, and train the students."""
     made = [run(task, num_examples, seed) for seed in range(SEEDS)]
-    held_out = task.evaluation_rows()
+    held_out = unlike_examples(task)
     paired = [with_options(task, one.rows) for one in made]
     contenders = {
         "generated": by_option(task, encoder, held_out, paired),
@@ -61,7 +65,15 @@ def measure(task: Task, num_examples: int, encoder: RememberingEncoder) -> Line:
         "majority": majority(task, held_out, paired),
     }
     without = sum(len(one.rows) - len(rows) for one, rows in zip(made, paired, strict=True)) / SEEDS
-    return line("fewgen", task, held_out, contenders, PAIRS, runs=told(made) | {"without_options": without})
+    left_out = len(task.evaluation_rows()) - len(held_out)
+    runs = told(made) | {"without_options": without}
+    return line("fewgen", task, held_out, contenders, PAIRS, runs=runs, test_rows_left_out=left_out)
+
+
+def unlike_examples(task: Task) -> list[dict[str, str]]:
+    """Return the test rows that share no 13 words in a row with an example of the task; the kit's often do."""
+    examples = EvaluationGuard(replace(task, examples=()), task.examples)
+    return [row for row in task.evaluation_rows() if examples.overlap(task.input_text(row)) is None]
 
 
 def run(task: Task, num_examples: int, seed: int) -> Made:

@@ -4,16 +4,13 @@ Each of `methods_*.py` runs one method through a plan and a run as anybody would
 checks), and compares the student of its data with those of the baselines, over the same seeds.
 """
 
-import dataclasses
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.asking import own_home
+from benchmarks.asking import own_home, quiet
 from benchmarks.claims import Line
 from benchmarks.linear_student import Features, Rows, fit_and_predict, phrase_rows
 from benchmarks.paired_scores import Contender, compared
@@ -68,18 +65,6 @@ def run_whole(
         return Made(examples, run.tally())
 
 
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Keep a logger's warnings to itself: the figures say how many rows came, and what became of the others."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def told(made: Sequence[Made]) -> dict[str, Any]:
     """Return what became of the outputs of several runs, in the mean."""
     return {
@@ -118,6 +103,11 @@ def majority(task: Task, held_out: Rows, rows_of: Sequence[Rows]) -> Contender:
     return Contender([0] * len(rows_of), predictions)
 
 
+def best_constant(task: Task, held_out: Rows, seeds: int) -> Contender:
+    """Answer always the test rows' most frequent label, which nobody knows: what is below it has learnt nothing."""
+    return majority(task, held_out, [held_out] * seeds)
+
+
 def few_examples(task: Task, features: Features, held_out: Rows, seeds: int) -> Contender:
     """Train on all that the task file says: its examples and its labels' phrases. Nothing of it is drawn."""
     rows = phrase_rows(task)
@@ -128,7 +118,12 @@ def few_examples(task: Task, features: Features, held_out: Rows, seeds: int) -> 
 def line(
     key: str, task: Task, held_out: Rows, contenders: Mapping[str, Contender], pairs: Sequence[str], **details: Any
 ) -> Line:
-    """Return one task's figures: the first contender's score, and how far it is from the others."""
+    """Return one task's figures: the first contender's score, and how far it is from the others.
+
+    Args:
+        pairs: The contenders that it is compared with, the most telling first; those that there are not are left out.
+    """
+    contenders = {**contenders, "constant": best_constant(task, held_out, SEEDS)}
     found = compared(task, held_out, contenders, pairs)
     score = found["scores"][next(iter(contenders))]
     apart = found["differences"][pairs[0]]
@@ -143,13 +138,3 @@ def drawn(rows: Rows, count: int, seed: int) -> list[Mapping[str, str]]:
     """Return so many of the rows, drawn at random."""
     order = np.random.default_rng([seed, len(rows)]).permutation(len(rows))[:count]
     return [rows[place] for place in order.tolist()]
-
-
-def each_seed(make: Callable[[int], Made], seeds: int = SEEDS) -> list[Made]:
-    """Run a method once a seed."""
-    return [make(seed) for seed in range(seeds)]
-
-
-def without_train(task: Task) -> Task:
-    """Return a task as its file has it, for a student that is given no labelled rows."""
-    return dataclasses.replace(task, train=None)

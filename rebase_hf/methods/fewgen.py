@@ -45,7 +45,8 @@ class FewGenOptions:
         shots: Examples of the task in a prompt, at most; 0 shows none.
         attributes: Whether examples are to have given properties: `none`, those of the `task` file, or those that the
             `teacher` proposes.
-        dimensions: How many dimensions the teacher is to propose, with `values` values each.
+        dimensions: How many dimensions the teacher is to propose.
+        values: How many values of each.
         outputs: Examples that one answer is to hold.
         labels: `label=share` texts; labels that are not named share the rest alike.
         exact_labels: Give fewer examples rather than more of one label for want of another.
