@@ -55,7 +55,8 @@ class RememberingEncoder:
         keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
         with self._lock:
             new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
-            self._vectors.update(zip(new, self._inner.encode(list(new.values())), strict=True))
+            if new:
+                self._vectors.update(zip(new, self._inner.encode(list(new.values())), strict=True))
             found = [self._vectors[key] for key in keys]
         return np.stack(found) if found else np.zeros((0, self.dimension), np.float32)
 

@@ -43,7 +43,7 @@ DEPTHS = (1, 10)
 def main() -> None:
     """Measure, show and write the figures."""
     made = parser(__doc__)
-    made.add_argument("--examples", type=int, default=200, help="examples asked for of each run")
+    made.add_argument("--examples", type=int, default=100, help="examples asked for of each run")
     made.add_argument("--teachers", nargs="+", default=list(TEACHERS), choices=TEACHERS)
     options = made.parse_args()
     if "kard" not in METHODS:
