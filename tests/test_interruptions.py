@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from functools import partial
 from pathlib import Path
@@ -201,3 +202,33 @@ def test_workers_ask_once_together(home, triage, model_index, tmp_path, method):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert max(server.calls.values()) == 1
+
+
+def test_a_process_forked_from_the_command_line_ends_at_sigterm_whatever_it_does(tmp_path):
+    code = """
+    import contextlib, os, signal, sys, time
+    sys.argv = ["rebase-hf", "--help"]
+    from rebase_hf.cli import main
+    with contextlib.suppress(SystemExit):
+        main()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, b"x")
+        while True:
+            with contextlib.suppress(BaseException):  # as a finaliser, or a worker's loop, swallows what is raised in it
+                time.sleep(60)
+    os.read(reading, 1)
+    os.kill(child, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            print("ended", os.waitstatus_to_exitcode(status))
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.endswith("ended 143\n"), done.stdout + done.stderr

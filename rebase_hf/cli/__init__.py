@@ -6,10 +6,12 @@ interrupted (resumable).
 """
 
 import logging
+import os
 import signal
 import sqlite3
 import sys
 import types
+from functools import partial
 from typing import NoReturn
 
 import typer
@@ -59,7 +61,7 @@ def main() -> NoReturn:
     """Run the command line; the entry point of `rebase-hf`."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("rebase_hf").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, partial(_terminate, os.getpid()))
     _tell_nobody()
     debug = "--debug" in sys.argv
     if debug:
@@ -101,5 +103,12 @@ def _tell_nobody() -> None:
     constants.HF_HUB_DISABLE_TELEMETRY = True  # of this process, which is ours
 
 
-def _terminate(number: int, frame: types.FrameType | None) -> None:
+def _terminate(owner: int, number: int, frame: types.FrameType | None) -> None:
+    """End the command in good order; a process forked from it (a worker of `num_proc`) at once.
+
+    A pool of workers sends SIGTERM once and waits for them: an exception that is raised in the wrong place and lost there
+    would have it wait for ever.
+    """
+    if os.getpid() != owner:
+        os._exit(128 + number)
     raise Terminated
