@@ -216,7 +216,7 @@ def test_a_process_forked_from_the_command_line_ends_at_sigterm_whatever_it_does
     if child == 0:
         os.write(writing, b"x")
         while True:
-            with contextlib.suppress(BaseException):  # as a finaliser, or a worker's loop, swallows what is raised in it
+            with contextlib.suppress(BaseException):  # as a finaliser or a worker's loop swallows what it is sent
                 time.sleep(60)
     os.read(reading, 1)
     os.kill(child, signal.SIGTERM)

@@ -106,8 +106,8 @@ def _tell_nobody() -> None:
 def _terminate(owner: int, number: int, frame: types.FrameType | None) -> None:
     """End the command in good order; a process forked from it (a worker of `num_proc`) at once.
 
-    A pool of workers sends SIGTERM once and waits for them: an exception that is raised in the wrong place and lost there
-    would have it wait for ever.
+    A pool of workers sends SIGTERM once and waits for them: an exception that is raised in the wrong place and lost
+    there would have it wait for ever.
     """
     if os.getpid() != owner:
         os._exit(128 + number)
