@@ -22,6 +22,8 @@ from rebase_hf.task import Task
 logger = logging.getLogger(__name__)
 
 PARTS = ("instruction", "input", "output")
+# Texts compared with all rows at a time: a table of rows by texts must fit the memory.
+NEAR_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Ranking:
 
     Attributes:
         keys: (n,) row keys.
-        scores: (n,) S.
+        scores: (n,) S, or the cosine with the nearest query.
         parts: (n, 3) S_inst, S_q, S_a.
         columns: (n, 2) the argmax columns for input and output; -1 where no cell competes.
         complete: Whether every row of the index is in it; otherwise it is the top, and asking for more gives more.
@@ -95,6 +97,41 @@ def rank_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool =
     if not index.approximate or limit >= len(index):
         return _ranking(index, queries, np.arange(len(index)), junk=junk, complete=True)
     return _top_rows(index, queries, limit=limit, junk=junk)
+
+
+def rank_rows_near(
+    index: RowIndex, queries: TaskQueries, near: NDArray[np.float32], *, limit: int, junk: bool = False
+) -> Ranking:
+    """Return the `limit` rows with a cell nearest to any of some texts, or all where the index is searched exactly.
+
+    Such a row's score is its best cosine, and its input column the one that has it; the parts of S are told beside.
+
+    Args:
+        near: (texts, d), the texts' vectors.
+    """
+    complete = not index.approximate or limit >= len(index)
+    # The rows that are nearest to any text are among those that are nearest to each.
+    found = [] if complete else [np.asarray(index.nearest_rows(vector, limit, junk=junk)[0]) for vector in near]
+    keys = np.arange(len(index)) if complete else np.unique(np.concatenate(found)).astype(np.int64)
+    by_task = _ranking(index, queries, keys, junk=junk, complete=complete)
+    cosines, inputs = _nearest_cells(index, near, by_task.keys, junk=junk)
+    order = np.lexsort((by_task.keys, -cosines))[: None if complete else limit]
+    columns = np.column_stack([inputs, by_task.columns[:, 1]])
+    return Ranking(by_task.keys[order], cosines[order], by_task.parts[order], columns[order], complete)
+
+
+def _nearest_cells(
+    index: RowIndex, near: NDArray[np.float32], keys: NDArray[np.int64], *, junk: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return each row's best cosine with any text, and the column that has it."""
+    cosines, inputs = np.full(len(keys), -np.inf, np.float32), np.full(len(keys), -1, np.int32)
+    for start in range(0, len(near), NEAR_CHUNK):
+        scores, columns = index.best_cells(near[start : start + NEAR_CHUNK], keys, junk=junk)
+        best = scores.argmax(axis=1)[:, None]
+        highest = np.take_along_axis(scores, best, axis=1)[:, 0]
+        inputs = np.where(highest > cosines, np.take_along_axis(columns, best, axis=1)[:, 0], inputs)
+        cosines = np.maximum(cosines, highest)
+    return cosines, inputs
 
 
 def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, junk: bool, complete: bool) -> Ranking:
