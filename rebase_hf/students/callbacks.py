@@ -8,7 +8,8 @@ these rows once an epoch, in evaluation mode and without gradients; weights, opt
 without them.
 """
 
+from rebase_hf.students.active_callback import ActiveSynthesisCallback
 from rebase_hf.students.cartography_callback import CartographyCallback
 from rebase_hf.students.provenance_callback import ProvenanceCallback
 
-__all__ = ["CartographyCallback", "ProvenanceCallback"]
+__all__ = ["ActiveSynthesisCallback", "CartographyCallback", "ProvenanceCallback"]

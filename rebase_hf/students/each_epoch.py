@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rebase_hf.errors import StudentError, require
+from rebase_hf.students.row_columns import check_map_style
 from rebase_hf.students.row_figures import RowFigures, model_figures
 from rebase_hf.students.trainer_access import found_in_checkpoint, keep_in_checkpoints
 
@@ -33,14 +34,7 @@ class EachEpoch(TrainerCallback):  # type: ignore[misc]
         batch_size: int | None = None,
         column_mapping: Mapping[str, str] | None = None,
     ) -> None:
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-            raise StudentError(
-                f"The callback was given a {type(dataset).__name__}; it needs rows that can be counted and looked up, "
-                "such as a Dataset's: no stream, and one split."
-            )
-        if isinstance(dataset, Mapping) or not len(dataset):
-            held = f"the splits {', '.join(map(str, dataset))}" if isinstance(dataset, Mapping) else "no rows"
-            raise StudentError(f"The callback was given {held}; it needs the rows of one split.")
+        check_map_style(dataset)
         self.dataset = dataset
         self.name = name
         self.seen: list[dict[str, Any]] = []

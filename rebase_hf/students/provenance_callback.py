@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rebase_hf.errors import StudentError
 from rebase_hf.students.each_epoch import EachEpoch
-from rebase_hf.students.row_figures import RowFigures, fetch_rows
+from rebase_hf.students.row_columns import column_values, spread_rows
+from rebase_hf.students.row_figures import RowFigures
 from rebase_hf.students.trainer_access import log_through_trainer, write_json
 
 NO_SOURCE = "(none)"
@@ -27,7 +27,7 @@ class ProvenanceCallback(EachEpoch):
 
     Args:
         dataset: The training rows, or others prepared alike.
-        column: Which column names a row's source; a dot leads into a struct.
+        column: Which column names a row's source; a dot leads into a struct. Rows of none are told as `(none)`.
         max_rows: Look at so many rows at most, evenly spread over each source; what small sources leave goes to the
             others.
 
@@ -51,7 +51,8 @@ class ProvenanceCallback(EachEpoch):
     ) -> None:
         super().__init__(dataset, name=name, batch_size=batch_size, column_mapping=column_mapping)
         self.column = column
-        self._sources = column_values(dataset, column)
+        named = column_values(dataset, column)
+        self._sources = [NO_SOURCE if source is None else str(source) for source in named]
         self._rows = spread_rows(self._sources, max_rows)
 
     def rows(self) -> Sequence[int]:
@@ -81,50 +82,3 @@ class ProvenanceCallback(EachEpoch):
             for measure in ("loss", "accuracy")
         }
         log_through_trainer(figures, control)
-
-
-def column_values(dataset: Any, column: str) -> list[str]:
-    """Return a column's values as texts; `a.b` is the field `b` of the struct `a`. None is told as `(none)`.
-
-    Raises:
-        StudentError: There is no such column.
-    """
-    plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
-    names = getattr(plain, "column_names", None) or list(fetch_rows(plain, [0])[0])
-    outer, _, inner = column.partition(".") if column not in names else (column, "", "")
-    if outer not in names:
-        raise StudentError(
-            f"The dataset has no column `{outer}`; it has {', '.join(f'`{name}`' for name in names)}. Keep it when "
-            "you prepare the rows (`remove_columns`), or name another with column=."
-        )
-    values = plain[outer] if hasattr(plain, "column_names") else [row[outer] for row in plain]
-    if inner:
-        values = [None if value is None else _field(value, inner, column) for value in values]
-    return [NO_SOURCE if value is None else str(value) for value in values]
-
-
-def _field(value: Any, inner: str, column: str) -> Any:
-    if not isinstance(value, Mapping) or inner not in value:
-        raise StudentError(f"Column `{column}` is not there: a row has {value!r:.80}. Name another with column=.")
-    return value[inner]
-
-
-def spread_rows(groups: Sequence[str], most: int) -> list[int]:
-    """Return the numbers of at most `most` rows, evenly many of each group and evenly spread over it, in order.
-
-    Raises:
-        StudentError: Not every group could have one.
-    """
-    members: dict[str, list[int]] = {}
-    for number, group in enumerate(groups):
-        members.setdefault(group, []).append(number)
-    if most < len(members):
-        raise StudentError(f"max_rows is {most}, for rows of {len(members)} sources; expected at least as many.")
-    chosen: list[int] = []
-    left = most
-    for place, group in enumerate(sorted(members, key=lambda group: len(members[group]))):
-        own = members[group]
-        count = min(len(own), left // (len(members) - place))
-        left -= count
-        chosen += [own[step * len(own) // count] for step in range(count)]
-    return sorted(chosen)

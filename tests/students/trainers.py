@@ -41,7 +41,14 @@ def classifier(bert: str, seed: int = 0) -> Any:
 
 
 def make_trainer(
-    bert: str, folder: Path, callbacks: Sequence[Any], *, rows: Any = None, model: Any = None, **settings: Any
+    bert: str,
+    folder: Path,
+    callbacks: Sequence[Any],
+    *,
+    rows: Any = None,
+    eval_dataset: Any = None,
+    model: Any = None,
+    **settings: Any,
 ) -> Any:
     """Return a Trainer of a classifier on the rows, three epochs of three steps."""
     from transformers import AutoTokenizer, Trainer, TrainingArguments
@@ -63,6 +70,7 @@ def make_trainer(
         model or classifier(bert),
         TrainingArguments(output_dir=str(folder), **arguments),
         train_dataset=classification_rows(bert) if rows is None else rows,
+        eval_dataset=eval_dataset,
         processing_class=AutoTokenizer.from_pretrained(bert),
         callbacks=list(callbacks),
     )
