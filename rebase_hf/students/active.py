@@ -155,7 +155,7 @@ class ActiveSynthesis:
         self._used += taken.used
 
     def _wanted(self) -> int:
-        return min(self.settings.rows_per_round, self.settings.max_new_rows - len(self.examples))
+        return max(1, min(self.settings.rows_per_round, self.settings.max_new_rows - len(self.examples)))
 
     def _gain(self, score: float) -> float | None:
         before = next((one for one in reversed(self.curve) if one["rows"] < len(self.examples)), None)
@@ -174,7 +174,7 @@ class ActiveSynthesis:
         return None if any(rest <= 0 for rest in left.values()) else replace(self._teacher, **left)
 
     def _plan(self, queries: Sequence[str], used: tuple[str, ...], teacher: Teacher | None = None) -> Plan:
-        return make_plan(
+        plan = make_plan(
             self.task,
             self._index,
             teacher or self._teacher,
@@ -184,3 +184,5 @@ class ActiveSynthesis:
             options=self._options | {"queries": tuple(queries), "exclude_rows": used},
             checks=self._checks,
         )
+        self._index = plan.index or self._index  # opened once, its encoder loaded once
+        return plan

@@ -130,10 +130,10 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         if self.development is not None:
             self._sources += source_addresses(self.development)
             self._developed = input_rows(self.active.task, self.development)
-        only_first_process(lambda: self.active.check(self._asked_about()[1]))
         kept = found_in_checkpoint(state, self.name) if state.global_step else None
         rows.forget_added()
         self.active.begin(kept)
+        only_first_process(lambda: self.active.check(self._asked_about()[1]))
         self._joined_at = kept["joined_at"] if kept else 0.0
         self._join(kept["joined"] if kept else 0)
 

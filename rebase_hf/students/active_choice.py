@@ -37,11 +37,9 @@ def without_repeats(
 ) -> tuple[list[Example], Counter[str]]:
     """Return the examples that repeat no row trained on or asked about, and how many repeat one, by which."""
     form = frozenset[str]().union(*(shared_shingles(row[name] for row in task.examples) for name in task.inputs))
-    seen = {
-        "repeats_development_row": NearDuplicates(form=form),
-        "repeats_training_row": NearDuplicates(form=form),
-    }
-    for reason, rows in (("repeats_development_row", development), ("repeats_training_row", training)):
+    known = {"repeats_training_row": training, "repeats_development_row": development}
+    seen = {reason: NearDuplicates(form=form) for reason in known}
+    for reason, rows in known.items():
         for row in rows:
             seen[reason].add(*(row[name] for name in task.inputs))
     kept, repeated = [], Counter[str]()

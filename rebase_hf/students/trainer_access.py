@@ -60,7 +60,8 @@ def found_in_checkpoint(state: Any, name: str) -> dict[str, Any] | None:
 def write_json(state: Any, folder: str | Path, name: str, content: Mapping[str, Any]) -> None:
     """Write JSON into a folder, in the first process alone; readers see the old file or the new one."""
     if state.is_world_process_zero:
-        write_text(Path(folder) / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        # Sorted, as what comes back from a checkpoint is.
+        write_text(Path(folder) / name, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
