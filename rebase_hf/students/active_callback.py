@@ -18,6 +18,7 @@ from rebase_hf.students.row_columns import check_map_style, input_rows, source_a
 from rebase_hf.students.row_figures import RowFigures, model_figures
 from rebase_hf.students.trainer_access import (
     calling_trainer,
+    evaluation_was_missed,
     found_in_checkpoint,
     keep_in_checkpoints,
     log_through_trainer,
@@ -136,6 +137,9 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         only_first_process(lambda: self.active.check(self._asked_about()[1]))
         self._joined_at = kept["joined_at"] if kept else 0.0
         self._join(kept["joined"] if kept else 0)
+        trainer = calling_trainer()
+        if trainer is not None and self._due(state) and evaluation_was_missed(args, state):
+            trainer.evaluate()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Let the rows join that were asked for since the last epoch began."""
@@ -199,6 +203,7 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         return self._rows
 
     def _due(self, state: Any) -> bool:
+        """Whether rows are to be asked for, now that there is an evaluation."""
         if self._rows is None or not state.global_step or self.active.stopped is not None:
             return False
         waiting = len(self._rows.added) < len(self.active.examples)

@@ -43,6 +43,17 @@ def log_through_trainer(figures: Mapping[str, float], control: Any) -> None:
     control.should_log = asked
 
 
+def evaluation_was_missed(args: Any, state: Any) -> bool:
+    """Whether a checkpoint lacks the evaluation that follows on it.
+
+    One that was saved at the last step of an epoch was saved before the evaluation at the epoch's end, and a Trainer
+    that goes on from it begins with the next epoch (transformers 5.23).
+    """
+    ended = bool(state.global_step) and float(state.epoch).is_integer() and args.eval_strategy == "epoch"
+    logged = (line for line in state.log_history if line["step"] == state.global_step)
+    return ended and args.eval_delay <= state.epoch and not any("eval_loss" in line for line in logged)
+
+
 def keep_in_checkpoints(state: Any, name: str, content: Mapping[str, Any]) -> None:
     """Have the Trainer write JSON into each checkpoint that it saves from now on (`trainer_state.json`).
 
