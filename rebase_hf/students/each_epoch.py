@@ -58,7 +58,11 @@ class EachEpoch(TrainerCallback):  # type: ignore[misc]
         kept = found_in_checkpoint(state, self.name) if state.global_step else None
         self.seen = self._checked(kept)
         rows = self.rows()
-        if "st_model" not in event:
+        if "st_model" in event:
+            from rebase_hf.students.setfit_figures import check_setfit_rows
+
+            check_setfit_rows(self.dataset, rows, model=event["model"], column_mapping=self._column_mapping)
+        else:
             self._look(args, rows[: self._size(args)], event)
         ended = bool(state.global_step) and float(state.epoch).is_integer()
         if ended and (not self.seen or self.seen[-1]["step"] < state.global_step):

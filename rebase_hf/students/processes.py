@@ -47,8 +47,11 @@ def gather_rows(own: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return np.stack(parts, axis=1).reshape(-1, own.shape[1])[:count]
 
 
-def only_first_process(ask: Callable[[], Any]) -> Any:
+def only_first_process(ask: Callable[[], Any], *, beat: float = BEAT_SECONDS) -> Any:
     """Return what `ask` returns, called in the first process alone; the others wait and get the same.
+
+    Args:
+        beat: Seconds between signs of life, for those that wait.
 
     Raises:
         The error that it ended with; in the other processes a TeacherError that says so.
@@ -56,10 +59,10 @@ def only_first_process(ask: Callable[[], Any]) -> Any:
     world, rank = process_group()
     if world == 1:
         return ask()
-    return _lead(ask) if rank == 0 else _follow()
+    return _lead(ask, beat) if rank == 0 else _follow()
 
 
-def _lead(ask: Callable[[], Any]) -> Any:
+def _lead(ask: Callable[[], Any], beat: float) -> Any:
     answer: list[Any] = []
     failed: list[BaseException] = []
 
@@ -72,7 +75,7 @@ def _lead(ask: Callable[[], Any]) -> Any:
     worker = threading.Thread(target=work, name="rebase-first-process", daemon=True)
     worker.start()
     while worker.is_alive():
-        worker.join(BEAT_SECONDS)
+        worker.join(beat)
         if worker.is_alive():
             _broadcast("wait", None)
     if failed:

@@ -24,14 +24,10 @@ def setfit_figures(
         column_mapping: As SetFit's: which columns are `text` and `label`.
 
     Raises:
-        StudentError: There is no such column, or not one label a row, or only one label.
+        StudentError: As `check_setfit_rows` says.
     """
-    texts, labels = text_and_label(fetch_rows(dataset, rows), column_mapping)
-    if model.multi_target_strategy is not None:
-        raise StudentError("This SetFit model gives several labels a row; a callback judges rows of one label.")
-    kinds, numbers = np.unique(np.asarray(labels), return_inverse=True)
-    if len(kinds) < 2:
-        raise StudentError(f"All rows have the label `{labels[0]}`; a head needs rows of two labels at least.")
+    texts, labels = check_setfit_rows(dataset, rows, model=model, column_mapping=column_mapping)
+    numbers = np.unique(np.asarray(labels), return_inverse=True)[1]
     body = model.model_body
     training = body.training
     try:
@@ -46,6 +42,22 @@ def setfit_figures(
         body.train(training)
     said = _fresh_head(model.model_head).fit(vectors, numbers).predict_proba(vectors)
     return figures_of(said, numbers)
+
+
+def check_setfit_rows(
+    dataset: Any, rows: Sequence[int], *, model: Any, column_mapping: Mapping[str, str] | None
+) -> tuple[list[str], list[Any]]:
+    """Return the texts and labels of rows that a SetFitModel's head can be fitted on.
+
+    Raises:
+        StudentError: There is no such column, or not one label a row, or only one label.
+    """
+    texts, labels = text_and_label(fetch_rows(dataset, rows), column_mapping)
+    if model.multi_target_strategy is not None:
+        raise StudentError("This SetFit model gives several labels a row; a callback judges rows of one label.")
+    if len(set(labels)) < 2:
+        raise StudentError(f"All rows have the label `{labels[0]}`; a head needs rows of two labels at least.")
+    return texts, labels
 
 
 def figures_of(said: np.ndarray, labels: np.ndarray) -> RowFigures:
