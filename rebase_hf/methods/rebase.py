@@ -74,7 +74,8 @@ class ReBaseOptions:
             use at all (DataTune, arXiv 2404.14361).
         max_rows: Look at this many rows at most, those of the task's own family not counted; None is no limit (the
             paper takes the top 3,000).
-        queries: Rank rows by their best cosine with one of these texts, in place of S: what a student gets wrong, say.
+        queries: Take the rows nearest to these texts, in turns, in place of those with the highest S: what a student
+            gets wrong, say.
         exclude_rows: Leave out these rows, each named as `source_address` names it: those that were used before.
     """
 
