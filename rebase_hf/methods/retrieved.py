@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from rebase_hf.errors import TaskError
 from rebase_hf.methods.method import Ground, Method
-from rebase_hf.methods.rebase import ReBaseOptions, check_queries, taken_rows
+from rebase_hf.methods.rebase import ReBaseOptions, taken_rows
 from rebase_hf.quality.checks import settle_label
 from rebase_hf.quality.duplicates import NEAR
 from rebase_hf.questions import Answered, Dialogue
@@ -50,7 +50,6 @@ class RetrievedOptions:
 
 def check(task: Task, options: RetrievedOptions) -> None:
     """Raise TaskError for a task that no row can serve as it is, or for options that are wrong."""
-    check_queries(task, options)
     if task.reasons:
         raise TaskError(
             f"Method `{NAME}` takes rows as they are, and the examples of task `{task.name}` have rationales, which "
