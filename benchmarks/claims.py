@@ -31,6 +31,7 @@ PACKAGES = {
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),
     ),
+    "active": ("rebase-hf", "scikit-learn", "sentence-transformers", "torch", "numpy", "usearch", "datasets"),
 }
 
 

@@ -45,12 +45,21 @@ class SourceRow:
         }
 
 
+def source_address(source: Mapping[str, Any]) -> str:
+    """Return what names a source row in full, of its reference or an example's provenance: `DATASET:CONFIG:SPLIT#ROW`.
+
+    A configuration or split that there is not is left out.
+    """
+    names = (source.get(part) for part in ("dataset", "config", "split"))
+    return f"{':'.join(str(name) for name in names if name is not None)}#{source.get('row')}"
+
+
 @dataclass(frozen=True, slots=True)
 class RetrievedRow:
     """A source row that was found for a task.
 
     Attributes:
-        score: What the rows are ranked by; for ReBase the mean of `parts`.
+        score: What the rows are ranked by; for ReBase the mean of `parts`, or the cosine with the nearest query.
         parts: The scores that it is made of, by name: `instruction`, `input`, `output`.
         columns: The columns that decided the score, by its parts; for ReBase the argmax columns `input` and `output`.
         fields: For each input field of the task, the column that can stand in for it.

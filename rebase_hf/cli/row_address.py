@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RebaseError
+from rebase_hf.rows import source_address
 
 EXAMPLES, LEDGER = "rows.jsonl", "ledger.jsonl"
 # Longer numbers are typing errors, and Python refuses to read those of 4,300 digits.
@@ -61,11 +62,6 @@ def find_row(folder: Path, row: str) -> FoundRow:
     if file is None or not _NUMBER.fullmatch(number):
         raise RebaseError(f"`{row}` names no row. {_forms(folder)}")
     return _by_number(folder, file, int(number))
-
-
-def source_address(source: Mapping[str, Any]) -> str:
-    """Return the ROW that names a source row in full."""
-    return f"{_name(source, 'dataset', 'config', 'split')}#{source.get('row')}"
 
 
 def _by_number(folder: Path, file: str, number: int) -> FoundRow:

@@ -24,16 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebase_hf.errors import TaskError
+from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.columns import FieldColumns
 from rebase_hf.methods.consulting import advice_on_row
 from rebase_hf.methods.excluded import closest_cells, held_vectors, overlap, own_family
 from rebase_hf.methods.method import Ground, Method
-from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows
+from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows, rank_rows_near
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.duplicates import NEAR, NearDuplicates
 from rebase_hf.questions import Answered, Dialogue, ask_until_read, one_example
-from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling
+from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling, source_address
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import (
     ROW_CHARS,
@@ -77,6 +78,9 @@ class ReBaseOptions:
             use at all (DataTune, arXiv 2404.14361).
         max_rows: Look at this many rows at most, those of the task's own family not counted; None is no limit (the
             paper takes the top 3,000).
+        queries: Take the rows nearest to these texts, in turns, in place of those with the highest S: what a student
+            gets wrong, say.
+        exclude_rows: Leave out these rows, each named as `source_address` names it: those that were used before.
     """
 
     junk_columns: bool = False
@@ -89,6 +93,8 @@ class ReBaseOptions:
     field_chars: int | None = None
     plan: bool = False
     max_rows: int | None = None
+    queries: tuple[str, ...] | None = None
+    exclude_rows: tuple[str, ...] = ()
 
     @classmethod
     def as_published(cls) -> "ReBaseOptions":
@@ -102,6 +108,12 @@ class ReBaseOptions:
             field_chars=250,
             max_rows=3000,
         )
+
+
+def check_queries(task: Task, options: ReBaseOptions) -> None:
+    """Raise TaskError for texts to search for that are none."""
+    if options.queries is not None and not (options.queries and all(text.strip() for text in options.queries)):
+        raise TaskError(f"Option `queries` is {options.queries!r:.80}; expected texts to search for, or None.")
 
 
 def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
@@ -176,7 +188,7 @@ def taken_rows(
     put_off: list[tuple[RetrievedRow, int, float]] = []
     for row, source, similarity in _ranked(task, index, options, held, num_examples=num_examples):
         refusal = choice.refusal(row, source, similarity)
-        looked += refusal is None or refusal[0] != "own_family"
+        looked += refusal is None or refusal[0] not in ("own_family", "excluded_row")
         if refusal is not None and refusal[0] == "source_cap" and options.max_per_source is None:
             put_off.append((row, source, similarity))
         else:
@@ -208,6 +220,7 @@ class _Choice:
         self._cap = _source_cap(index, options, num_examples)
         self._taken: Counter[str] = Counter()
         self._family = own_family(task, index) if options.exclude_family else frozenset()
+        self._excluded = frozenset(options.exclude_rows)
 
     def lift_cap(self) -> None:
         """Let every source give what it has."""
@@ -223,6 +236,8 @@ class _Choice:
         dataset = row.source.dataset
         if source in self._family:
             return "own_family", f"`{dataset}` may be the task's own data, by its name"
+        if self._excluded and (address := source_address(row.source.reference("context"))) in self._excluded:
+            return "excluded_row", f"{address} is not to be used"
         if self._cap and self._taken[dataset] >= self._cap:
             return "source_cap", f"`{dataset}` already gave its {self._cap} rows"
         if self._held is not None and (shared := overlap(row, self._held, similarity)) is not None:
@@ -240,10 +255,14 @@ def _ranked(
     queries = embed_task(task, index, label_phrases=options.label_phrases)
     held = held_vectors(index, guard)
     columns = FieldColumns(task, index, queries, junk=options.junk_columns)
+    near = None if options.queries is None else encode_texts(index.encoder, options.queries)
     given: set[int] = set()
     limit = max(1000, 4 * num_examples, options.max_rows or 0)
     while True:
-        ranking = rank_rows(index, queries, limit=limit, junk=options.junk_columns)
+        if near is None:
+            ranking = rank_rows(index, queries, limit=limit, junk=options.junk_columns)
+        else:
+            ranking = rank_rows_near(index, queries, near, limit=limit, junk=options.junk_columns)
         # A wider search may find a row that the graph missed before: none is given twice or passed over for it.
         ranks = [rank for rank, key in enumerate(ranking.keys.tolist()) if key not in given]
         given.update(ranking.keys.tolist())
@@ -292,6 +311,7 @@ def check(task: Task, options: ReBaseOptions) -> None:
             f"Option `plan` has the teacher say under `usable` whether a row serves, and task `{task.name}` has a "
             "field of that name. Rename the field, or leave `plan` out."
         )
+    check_queries(task, options)
 
 
 METHOD = Method(

@@ -49,7 +49,7 @@ class RetrievedOptions:
 
 
 def check(task: Task, options: RetrievedOptions) -> None:
-    """Raise TaskError for a task that no row can serve as it is."""
+    """Raise TaskError for a task that no row can serve as it is, or for options that are wrong."""
     if task.reasons:
         raise TaskError(
             f"Method `{NAME}` takes rows as they are, and the examples of task `{task.name}` have rationales, which "

@@ -22,6 +22,8 @@ from rebase_hf.task import Task
 logger = logging.getLogger(__name__)
 
 PARTS = ("instruction", "input", "output")
+# Texts compared with all rows at a time: a table of rows by texts must fit the memory.
+NEAR_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,11 @@ class TaskQueries:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Rows by their score, best first.
+    """Rows by their score, best first; for given texts each text's in turn.
 
     Attributes:
         keys: (n,) row keys.
-        scores: (n,) S.
+        scores: (n,) S, or the cosine with the nearest query.
         parts: (n, 3) S_inst, S_q, S_a.
         columns: (n, 2) the argmax columns for input and output; -1 where no cell competes.
         complete: Whether every row of the index is in it; otherwise it is the top, and asking for more gives more.
@@ -95,6 +97,55 @@ def rank_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool =
     if not index.approximate or limit >= len(index):
         return _ranking(index, queries, np.arange(len(index)), junk=junk, complete=True)
     return _top_rows(index, queries, limit=limit, junk=junk)
+
+
+def rank_rows_near(
+    index: RowIndex, queries: TaskQueries, near: NDArray[np.float32], *, limit: int, junk: bool = False
+) -> Ranking:
+    """Return the `limit` rows nearest to some texts, or all where the index is searched exactly.
+
+    A row is for the text that one of its cells is nearest to. Its score is that cosine, its input column the one that
+    has it; the parts of S are told beside. The texts take turns: the best row of each comes first, best of these
+    first, then the second of each. In the order of the cosines alone a few texts with many near rows would fill the
+    top.
+
+    Args:
+        near: (texts, d), the texts' vectors.
+    """
+    complete = not index.approximate or limit >= len(index)
+    found = [] if complete else [np.asarray(index.nearest_rows(vector, limit, junk=junk)[0]) for vector in near]
+    keys = np.arange(len(index)) if complete else np.unique(np.concatenate(found)).astype(np.int64)
+    by_task = _ranking(index, queries, keys, junk=junk, complete=complete)
+    cosines, texts, inputs = _nearest_cells(index, near, by_task.keys, junk=junk)
+    order = np.lexsort((by_task.keys, -cosines, _turns(texts, cosines)))[: None if complete else limit]
+    columns = np.column_stack([inputs, by_task.columns[:, 1]])
+    return Ranking(by_task.keys[order], cosines[order], by_task.parts[order], columns[order], complete)
+
+
+def _turns(texts: NDArray[np.int64], cosines: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return for each row how many of the rows for the same text come before it; equal ones by their places."""
+    order = np.lexsort((-cosines, texts))
+    firsts = np.flatnonzero(np.diff(texts[order], prepend=-1))
+    turns = np.empty(len(texts), dtype=np.int64)
+    turns[order] = np.arange(len(texts)) - np.repeat(firsts, np.diff(firsts, append=len(texts)))
+    return turns
+
+
+def _nearest_cells(
+    index: RowIndex, near: NDArray[np.float32], keys: NDArray[np.int64], *, junk: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]:
+    """Return each row's best cosine with any text, which text that is, and the column that has it."""
+    cosines, inputs = np.full(len(keys), -np.inf, np.float32), np.full(len(keys), -1, np.int32)
+    texts = np.zeros(len(keys), dtype=np.int64)
+    for start in range(0, len(near), NEAR_CHUNK):
+        scores, columns = index.best_cells(near[start : start + NEAR_CHUNK], keys, junk=junk)
+        best = scores.argmax(axis=1)[:, None]
+        highest = np.take_along_axis(scores, best, axis=1)[:, 0]
+        nearer = highest > cosines
+        inputs = np.where(nearer, np.take_along_axis(columns, best, axis=1)[:, 0], inputs)
+        texts = np.where(nearer, start + best[:, 0], texts)
+        cosines = np.maximum(cosines, highest)
+    return cosines, texts, inputs
 
 
 def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, junk: bool, complete: bool) -> Ranking:

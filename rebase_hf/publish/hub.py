@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from rebase_hf.errors import PublishError
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
-from rebase_hf.publish.figures import standalone
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report import draw_figures
 from rebase_hf.students.saving import LOCAL
+from rebase_hf.svg import standalone
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

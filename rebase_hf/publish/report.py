@@ -12,6 +12,7 @@ from rebase_hf.publish.papers import METHODS
 from rebase_hf.publish.public_text import public, public_name, script_json, shorten
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.worth_it import worth_it
+from rebase_hf.svg import standalone
 
 # Longer texts are cut in the table of rows: 20,000 rows must stay a page that a phone opens.
 _FIELD_CHARS = 1200
@@ -76,7 +77,7 @@ def draw_figures(folder: FinishedRun) -> dict[str, str]:
 def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
     folder.mkdir(exist_ok=True)
     for name, svg in drawn.items():
-        (folder / f"{name}.svg").write_text(figures.standalone(svg), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
 
 
 def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
