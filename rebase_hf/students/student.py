@@ -18,7 +18,7 @@ class Student(Protocol):
 
     Attributes:
         task: The task that it was trained for.
-        kind: `setfit`, `extractive` or `seq2seq`.
+        kind: The name of its kind: `setfit`, `encoder`, ...
         facts: How it was trained, as `training.json` holds it.
     """
 
@@ -32,8 +32,8 @@ class Student(Protocol):
     def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
         """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the student to a folder that stands alone."""
+    def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
+        """Write the student to a folder that stands alone; without `pickle`, nothing in it has to be unpickled."""
 
 
 @dataclass(frozen=True, slots=True)

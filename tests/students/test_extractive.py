@@ -62,7 +62,7 @@ def test_the_answer_is_marked_in_the_window_that_holds_it_and_nowhere_else(task,
     from rebase_hf.students.extractive import _features
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"})
+    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
     marked = [f for f in features if (f["start_positions"], f["end_positions"]) != (0, 0)]
     assert 1 <= len(marked) < len(features)
     for feature in marked:

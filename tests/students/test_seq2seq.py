@@ -2,8 +2,6 @@ import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
-from rebase_hf.students.seq2seq import parse_answer, source_text, target_text
-from rebase_hf.students.student import TrainingRow
 from rebase_hf.task import Task
 
 ROWS = [{"input": text, "output": text[::-1]} for text in ("ab", "cd", "ef", "gh")]
@@ -45,31 +43,6 @@ def test_a_small_model_learns_the_rationale_and_answers_after_it(tiny_t5):
     [text] = student.generate(["ab"])
     assert text.startswith("turned\nAnswer: ")
     assert student.predict(["ab"]) == [text.split("Answer: ")[1]]
-
-
-def test_source_names_the_inputs_under_the_instruction():
-    assert source_text(make_task(), {"input": "ab"}) == "Turn it round.\n\ninput: ab"
-
-
-@pytest.mark.parametrize(
-    ("change", "rationale", "target"),
-    [
-        ({}, None, "ba"),
-        ({}, "because", "ba"),
-        ({"rationale": "so"}, "because", "because\nAnswer: ba"),
-        ({"rationale": "so"}, None, "Answer: ba"),
-    ],
-)
-def test_target_has_a_rationale_only_in_a_task_that_reasons(change, rationale, target):
-    assert target_text(make_task(**change), TrainingRow({"input": "ab", "output": "ba"}, rationale)) == target
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [("first\nAnswer: 4", "4"), ("Answer: 3, no: Answer: 4 ", "4"), ("only 4", "only 4"), ("so Answer:", "")],
-)
-def test_answer_is_what_follows_the_last_marker(text, answer):
-    assert parse_answer(text) == answer
 
 
 def test_a_base_model_that_is_nowhere_is_named(tmp_path):
