@@ -16,6 +16,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.setfit_training import add_missing_labels
 from rebase_hf.students.batches import labels_in_turn, longest_first
 from rebase_hf.students.facts import training_facts
+from rebase_hf.students.head_start import fit_head
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
@@ -37,7 +38,7 @@ class EncoderOptions:
     """
 
     batch_size: int = 16
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     max_length: int = 256
 
     def __post_init__(self) -> None:
@@ -106,20 +107,25 @@ def train_encoder_student(
     """
     names = list(task.labels)
     texts, labels = _texts(task, rows)
+    shown = labels_in_turn([names.index(label) for label in labels], max_pairs, seed)
+    distinct = sorted(set(shown))
     with training_run(seed) as scratch:
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL, **label_config(names))
         max_length = min(options.max_length, int(tokenizer.model_max_length))
-        features = _features(tokenizer, texts, max_length)
-        for feature, label in zip(features, labels, strict=True):
-            feature["labels"] = names.index(label)
+        # Each row is prepared once, however often it is shown, and not at all where it never is.
+        prepared = dict(zip(distinct, _features(tokenizer, [texts[row] for row in distinct], max_length), strict=True))
+        for row, feature in prepared.items():
+            feature["labels"] = names.index(labels[row])
+        collator = DataCollatorWithPadding(tokenizer)
+        fit_head(model, list(prepared.values()), collator)
         run_trainer(
             Trainer,
             TrainingArguments,
             model,
-            [features[row] for row in labels_in_turn([names.index(label) for label in labels], max_pairs, seed)],
-            collator=DataCollatorWithPadding(tokenizer),
+            [prepared[row] for row in shown],
+            collator=collator,
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
             seed=seed,
@@ -131,7 +137,7 @@ def train_encoder_student(
         base_model=base_model or DEFAULT_MODEL,
         seed=seed,
         settings={
-            "method": "encoder classification",
+            "method": "encoder classification, linear probing then fine-tuning",
             "max_pairs": max_pairs,
             "batch_size": options.batch_size,
             "learning_rate": options.learning_rate,

@@ -167,16 +167,18 @@ def train_on_texts(
         from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_BASE_MODEL)
-        features = [_feature(tokenizer, pair, options.max_length) for pair in texts]
-        for feature, second in zip(features, seconds or [], strict=False):
-            if second is not None:
+        order = repeat_rows(len(texts), shown, seed)
+        # Each pair is prepared once, however often it is shown, and not at all where it never is.
+        features = {place: _feature(tokenizer, texts[place], options.max_length) for place in sorted(set(order))}
+        for place, feature in features.items():
+            if seconds and (second := seconds[place]) is not None:
                 feature[KEY] = _feature(tokenizer, second, options.max_length)
         collator = DataCollatorForSeq2Seq(tokenizer, model=model)
         run_trainer(
             with_second_task(Seq2SeqTrainer, options.rationale_weight) if seconds else Seq2SeqTrainer,
             Seq2SeqTrainingArguments,
             model,
-            [features[place] for place in repeat_rows(len(features), shown, seed)],
+            [features[place] for place in order],
             collator=collating_both(collator) if seconds else collator,
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
