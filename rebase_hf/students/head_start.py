@@ -33,8 +33,8 @@ def fit_head(model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -
     if not layers:
         return
     inputs, labels = _inputs_of(layers[-1], model, features, collator)
-    # By the whole length, also where rows differ in little of it: weights that made much of that little would be thrown
-    # far off by the encoder's first steps.
+    # By the whole length, also where rows differ in little of it: weights that made much of that little would be
+    # thrown far off by the encoder's first steps.
     scale, middle = inputs.norm(dim=1).mean(), inputs.mean(dim=0)
     weight, bias = _regression((inputs - middle) / scale, labels, classes)
     with torch.no_grad():

@@ -3,12 +3,13 @@
 import difflib
 
 from rebase_hf.errors import StudentError
-from rebase_hf.students import classification, encoder, extractive, linear, seq2seq
+from rebase_hf.students import causal, classification, encoder, extractive, linear, seq2seq
 from rebase_hf.students.kind import StudentKind
 from rebase_hf.task import Kind, Task
 
 KINDS: dict[str, StudentKind] = {
-    kind.name: kind for kind in (classification.KIND, encoder.KIND, linear.KIND, extractive.KIND, seq2seq.KIND)
+    kind.name: kind
+    for kind in (classification.KIND, encoder.KIND, linear.KIND, extractive.KIND, seq2seq.KIND, causal.KIND)
 }
 DEFAULTS: dict[Kind, str] = {"classification": "setfit", "extractive": "extractive", "generation": "seq2seq"}
 
