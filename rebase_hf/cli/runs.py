@@ -28,6 +28,7 @@ from rebase_hf.cli.options import (
     Method,
     MethodOptions,
     Model,
+    NoPickle,
     NumExamples,
     NumValidation,
     Output,
@@ -38,6 +39,8 @@ from rebase_hf.cli.options import (
     RunFolder,
     Seed,
     Seeds,
+    StudentKindName,
+    StudentOptions,
     TaskFile,
     TeacherTarget,
     Temperature,
@@ -142,6 +145,9 @@ def run(
     base_model: BaseModel = None,
     seeds: Seeds = 1,
     max_pairs: MaxPairs = MAX_PAIRS,
+    student_kind: StudentKindName = None,
+    student_option: StudentOptions = None,
+    no_pickle: NoPickle = False,
     push_to: Annotated[str | None, typer.Option(help="Publish dataset and student to this Hub id.")] = None,
 ) -> None:
     """Everything: dataset, student, evaluation against baselines, cards and report.
@@ -150,7 +156,9 @@ def run(
     """
     from rebase_hf.cli.planning import begin, plan_of
     from rebase_hf.cli.steps import (
+        Training,
         generate_dataset,
+        named_values,
         publish_run,
         raise_shortfall,
         show_dataset,
@@ -161,9 +169,10 @@ def run(
 
     plan = plan_of(locals())
     folder = output or Path("runs") / plan.task.name
+    training = Training(base_model, student_kind, named_values(student_option), seeds, max_pairs, seed, not no_pickle)
     from rebase_hf.students.training import check_base_model
 
-    check_base_model(plan.task, base_model)
+    check_base_model(plan.task, base_model, student_kind, training.options)
     if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 
@@ -174,7 +183,7 @@ def run(
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
     write_pages(folder)
     if made["examples"]:
-        made = train_and_compare(folder, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+        made = train_and_compare(folder, training)
         write_pages(folder)
     show_dataset(folder, made)
     show_student(folder, made)
@@ -184,12 +193,22 @@ def run(
 
 
 def train(
-    run: RunFolder, base_model: BaseModel = None, seeds: Seeds = 1, max_pairs: MaxPairs = MAX_PAIRS, seed: Seed = 0
+    run: RunFolder,
+    base_model: BaseModel = None,
+    seeds: Seeds = 1,
+    max_pairs: MaxPairs = MAX_PAIRS,
+    student_kind: StudentKindName = None,
+    student_option: StudentOptions = None,
+    no_pickle: NoPickle = False,
+    seed: Seed = 0,
 ) -> None:
     """Train the student of a run, and compare it with its baselines where the task has an evaluation set."""
-    from rebase_hf.cli.steps import show_student, train_and_compare, write_pages
+    from rebase_hf.cli.steps import Training, named_values, show_student, train_and_compare, write_pages
 
-    made = train_and_compare(run, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed)
+    options = named_values(student_option)
+    made = train_and_compare(
+        run, Training(base_model, student_kind, options, seeds, max_pairs, seed, pickle=not no_pickle)
+    )
     write_pages(run)
     show_student(run, made)
 

@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,9 +85,43 @@ def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict
     return report
 
 
-def train_and_compare(
-    folder: Path, *, base_model: str | None, seeds: int, max_pairs: int, seed: int
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a command wants the student trained.
+
+    Attributes:
+        kind: The kind of student; None takes the task's.
+        options: The kind's own.
+        pickle: Write SetFit's pickled head too.
+    """
+
+    base_model: str | None
+    kind: str | None
+    options: Mapping[str, str]
+    seeds: int
+    max_pairs: int
+    seed: int
+    pickle: bool
+
+
+def named_values(given: Sequence[str] | None) -> dict[str, str]:
+    """Return `--student-option NAME=VALUE` as names and values.
+
+    Raises:
+        RebaseError: One is not of that form, or a name stands twice.
+    """
+    values: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in values:
+            raise RebaseError(
+                f"--student-option {text}: expected NAME=VALUE, each name once, as in --student-option batch_size=8."
+            )
+        values[name] = value
+    return values
+
+
+def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     """Train the student of a run folder, compare it with its baselines, and add both to its report."""
     import time
 
@@ -94,23 +129,30 @@ def train_and_compare(
 
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
+    from rebase_hf.students.named import kind_for
 
     report = read_report(folder)
     if not report.get("examples"):
         raise RebaseError(f"{folder} has no examples to train on. See its ledger.jsonl for what became of its rows.")
     task = Task.load(folder)
+    # An option that the kind does not have must not pass for one of training's own arguments.
+    kind_for(task, training.kind).read_options(training.options)
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
+    settings: dict[str, Any] = {
+        "kind": training.kind,
+        "base_model": training.base_model,
+        "max_pairs": training.max_pairs,
+        **training.options,
+    }
     began = time.monotonic()
     if task.evaluation is None:
-        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs)
+        student = train_student(task, dataset, seed=training.seed, **settings)
     else:
-        comparison = compare(
-            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model
-        )
+        comparison = compare(task, dataset, seeds=range(training.seed, training.seed + training.seeds), **settings)
         student = comparison.student
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
         report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
-    student.save(folder / "student")
+    student.save(folder / "student", pickle=training.pickle)
     report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
@@ -154,8 +196,11 @@ def show_student(folder: Path, report: Mapping[str, Any]) -> None:
     if not report.get("student"):
         return
     metric, comparison = report["comparison"]["metric"], report["comparison"]
-    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds, "
-               f"{comparison['max_pairs']} training pairs for each student:")  # fmt: skip
+    unit = "pairs" if comparison["kind"] == "setfit" else "rows shown"
+    shown = f", {comparison['max_pairs']} training {unit} for each student" if comparison["max_pairs"] else ""
+    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds{shown}:")
+    for name, count in comparison["leaks"].items():
+        typer.echo(f"  ({count} rows of `{name}` overlapped these and were left out of training)")
     rows = {"student on the rebased data": report["student"]}
     rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
     for name, scores in rows.items():
@@ -207,7 +252,8 @@ def examine() -> Iterator[str]:
     needs = {
         "sentence_transformers": ("encoders", "build and search an index"),
         "setfit": ("setfit", "the few-shot teacher and SetFit students"),
-        "transformers": ("trainer", "extractive and sequence-to-sequence students"),
+        "accelerate": ("trainer", "train encoder, extractive, sequence-to-sequence and causal students"),
+        "peft": ("lora", "train causal students by LoRA"),
         "fastapi": ("local", "--teacher local:MODEL"),
     }
     for module, (extra, what) in needs.items():

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rebase_hf.errors import StudentError
+from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.metrics import score
 from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, example_row, training_rows
 from rebase_hf.students.training import DEFAULT_MAX_PAIRS, train_on_rows
@@ -20,23 +23,28 @@ class Comparison:
 
     Attributes:
         student: The student of the first seed, to keep: the best one would be chosen by the held-out rows.
-        scores: Metrics by contender (`student`, `few_examples`, `examples_and_phrases`, `majority`), one dict a seed;
-            the majority has one.
+        scores: Metrics by contender (`student`, `few_examples`, `examples_and_phrases`, `gold_rows`, `majority`), one
+            dict a seed; the majority has one.
         metric: The task's metric.
-        max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others).
+        max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others); None
+            for a kind that sees every row once.
         train_rows: How many rows the student was trained on, the task's examples included.
         few_examples: How many examples the other student was trained on.
+        gold_rows: How many of the task's own labelled rows a third one was trained on, examples included, if any.
         evaluation_rows: How many rows they were scored on.
+        leaks: How many rows of each contender were left out because they give away rows it is scored on.
     """
 
     student: Student = field(compare=False, repr=False)
     scores: Mapping[str, Sequence[Mapping[str, float]]]
     metric: str
     seeds: tuple[int, ...]
-    max_pairs: int
+    max_pairs: int | None
     train_rows: int
     few_examples: int
+    gold_rows: int | None
     evaluation_rows: int
+    leaks: Mapping[str, int]
     base_model: str
 
     def to_report(self) -> dict[str, Any]:
@@ -52,6 +60,7 @@ class Comparison:
             "comparison": {
                 "metric": self.metric,
                 "seeds": list(self.seeds),
+                "kind": self.student.kind,
                 "max_pairs": self.max_pairs,
                 "per_seed": {
                     name: [run[self.metric] for run in runs]
@@ -60,7 +69,9 @@ class Comparison:
                 },
                 "train_rows": self.train_rows,
                 "few_examples": self.few_examples,
+                "gold_rows": self.gold_rows,
                 "evaluation_rows": self.evaluation_rows,
+                "leaks": dict(self.leaks),
                 "base_model": self.base_model,
             },
         }
@@ -70,23 +81,30 @@ def compare(
     task: Task,
     dataset: Any,
     *,
+    kind: str | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     max_pairs: int = DEFAULT_MAX_PAIRS,
     base_model: str | None = None,
     evaluation: Iterable[Any] | None = None,
+    **options: Any,
 ) -> Comparison:
-    """Train the student and the few-examples student on equal terms, once a seed, and score them with the majority.
+    """Train the student and the others on equal terms, once a seed, and score them with the majority.
 
     - student: trained on the dataset and the task's examples;
     - few_examples: the same student, base model, seeds and number of pairs, on the task's examples alone;
     - examples_and_phrases: the same once more, on the examples and the labels' phrases, where the task has phrases:
       all that the task file says, which is also what the few-shot teacher is trained on;
+    - gold_rows: the same on the examples and as many of the task's own labelled rows (`train`) as the dataset has,
+      drawn anew for each seed, where the task has such rows: what labelling by hand would have given;
     - majority: always the most frequent output of the student's training data (never of the held-out rows).
+
+    Rows that give away held-out rows are left out of what each is trained on, and counted.
 
     Args:
         dataset: Rows to train on, as `train_student` takes them.
-        evaluation: Labelled rows to score on; by default the task's evaluation rows. That none of them is in the
-            dataset is for the quality checks to see to.
+        kind: The kind of student; None takes the task's.
+        evaluation: Labelled rows to score on; by default the task's evaluation rows.
+        options: The kind's own, as `train_student` takes them.
 
     Raises:
         StudentError: There are no rows to score on, no seeds, or a student can't be trained.
@@ -94,31 +112,61 @@ def compare(
     if not seeds:
         raise StudentError("`seeds` is empty; give at least one seed.")
     held_out = evaluation_fields(task, evaluation)
-    contenders = {
-        "student": training_rows(task, dataset),
-        "few_examples": [example_row(task, example) for example in task.examples],
-    }
-    if phrases := phrase_rows(task):
-        contenders["examples_and_phrases"] = [*contenders["few_examples"], *phrases]
+    contenders, leaks = _contenders(task, dataset, held_out)
     scores: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     kept: Student | None = None
     for seed, name in _with_progress([(seed, name) for seed in seeds for name in contenders]):
-        trained = train_on_rows(task, contenders[name], base_model=base_model, seed=seed, max_pairs=max_pairs)
+        rows = contenders[name]
+        if name == "gold_rows":
+            rows = _drawn_gold(rows, contenders["student"], seed)
+        trained = train_on_rows(
+            task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, options=options
+        )
         scores[name].append(trained.evaluate(held_out))
         kept = kept or trained
     if kept is None:  # the first round trains the student of the first seed
         raise StudentError("No student was trained.")
+    gold = contenders.get("gold_rows")
     return Comparison(
         student=kept,
         scores={**scores, "majority": [_majority_scores(task, contenders["student"], held_out)]},
         metric=task.metric,
         seeds=tuple(seeds),
-        max_pairs=max_pairs,
+        max_pairs=kept.facts["max_pairs"],
         train_rows=len(contenders["student"]),
-        few_examples=len(task.examples),
+        few_examples=len(contenders["few_examples"]),
+        gold_rows=len(_drawn_gold(gold, contenders["student"], seeds[0])) if gold else None,
         evaluation_rows=len(held_out),
+        leaks={name: count for name, count in leaks.items() if count},
         base_model=str(kept.facts["base_model"]),
     )
+
+
+def _contenders(
+    task: Task, dataset: Any, held_out: Sequence[Mapping[str, str]]
+) -> tuple[dict[str, list[TrainingRow]], dict[str, int]]:
+    """Return what each student is trained on, and how many rows of it were left out as leaks."""
+    given = {
+        "student": training_rows(task, dataset),
+        "few_examples": [example_row(task, example) for example in task.examples],
+    }
+    if gold := task.train_rows():
+        given["gold_rows"] = training_rows(task, gold)
+    contenders, leaks = {}, {}
+    for name, rows in given.items():
+        contenders[name], leaks[name] = without_leaks(task, rows, held_out, what=f"rows of `{name}`")
+    if phrases := phrase_rows(task):
+        contenders["examples_and_phrases"] = [*contenders["few_examples"], *phrases]
+    return contenders, leaks
+
+
+def _drawn_gold(gold: Sequence[TrainingRow], student: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
+    """Return the task's examples and as many of its labelled rows as the student has others, or all there are."""
+    examples = [row for row in gold if row.is_example]
+    others = [row for row in gold if not row.is_example]
+    wanted = sum(not row.is_example for row in student)
+    drawn = np.random.default_rng(seed).permutation(len(others))[:wanted]
+    return [*examples, *(others[place] for place in sorted(drawn.tolist()))]
 
 
 def phrase_rows(task: Task) -> list[TrainingRow]:

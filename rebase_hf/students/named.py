@@ -17,11 +17,14 @@ DEFAULTS: dict[Kind, str] = {"classification": "setfit", "extractive": "extracti
 def kind_for(task: Task, name: str | None = None) -> StudentKind:
     """Return the kind of student that is named, or that fits the task.
 
+    A classification of several inputs is for the encoder, which compares them; SetFit would read one text.
+
     Raises:
         StudentError: There is none of that name, or it can't do the task.
     """
     if name is None:
-        return KINDS[DEFAULTS[task.kind]]
+        compares = task.kind == "classification" and len(task.inputs) > 1
+        return KINDS["encoder" if compares else DEFAULTS[task.kind]]
     fitting = [kind.name for kind in KINDS.values() if task.kind in kind.does]
     if name not in KINDS:
         near = difflib.get_close_matches(name, KINDS, n=1)

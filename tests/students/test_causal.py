@@ -1,12 +1,17 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
 from rebase_hf.task import Task
+from tests.doubles.hub_server import HubServer
 from tests.doubles.tiny_models import ROWS as MESSAGES
 
+ROOT = Path(__file__).parents[2]
 ROWS = [{"input": text, "output": text[::-1]} for text in ("ab", "cd", "ef", "gh")]
 LABELLED = {
     "name": "triage",
@@ -139,3 +144,47 @@ def test_a_student_of_another_kind_saved_there_before_leaves_nothing(saved, tiny
     assert not held & {"modules.json", "head.safetensors", "model_head.pkl", "config_setfit.json"}
     assert json.loads((tmp_path / "s" / "student.json").read_text())["kind"] == "causal"
     assert load_student(tmp_path / "s").generate(["ab"]) == student.generate(["ab"])
+
+
+ADAPTER_CODE = """
+import json
+from pathlib import Path
+from transformers import AutoModelForCausalLM
+from rebase_hf import load_student, train_student
+
+task = {"name": "reverse", "instruction": "Turn it round.", "examples": [{"input": "xy", "output": "yx"}]}
+rows = [{"input": text, "output": text[::-1]} for text in ("ab", "cd", "ef", "gh")]
+student = train_student(
+    task, rows, kind="causal", base_model="org/tiny", save_adapter=True, max_pairs=64, learning_rate=0.05,
+    output_dir="student",
+)
+written = student.generate(["ab"])
+plain = AutoModelForCausalLM.from_pretrained("student")
+print(json.dumps({
+    "written": written,
+    "again": load_student("student").generate(["ab"]),
+    "plain": type(plain).__name__,
+    "held": sorted(file.name for file in Path("student").iterdir()),
+    "base": json.loads(Path("student/adapter_config.json").read_text())["base_model_name_or_path"],
+    "bytes": Path("student/adapter_model.safetensors").stat().st_size,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_an_adapter_is_saved_alone_and_finds_its_base_model_on_the_hub(tiny_chat, tmp_path):
+    files = {file.name: file.read_bytes() for file in Path(tiny_chat).iterdir()}
+    with HubServer() as hub:
+        hub.add_repo("org/tiny", files, repo_type="model")
+        done = subprocess.run(
+            [sys.executable, "-c", ADAPTER_CODE],
+            env=hub.env(tmp_path) | {"PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["written"] == told["again"] and told["base"] == "org/tiny"
+    assert "model.safetensors" not in told["held"] and "README.md" not in told["held"]
+    assert told["bytes"] < len(files["model.safetensors"])
