@@ -22,6 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = {
     "teacher": ("rebase-hf", "huggingface_hub", "httpx2", "aiohttp", "datasets", "rensa", "usearch"),
     "scale": ("rebase-hf", "datatrove", "usearch", "numpy", "zstandard", "tantivy", "torch", "onnxruntime"),
+    "student": ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn", "peft"),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),

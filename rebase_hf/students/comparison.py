@@ -120,7 +120,13 @@ def compare(
         if name == "gold_rows":
             rows = _drawn_gold(rows, contenders["student"], seed)
         trained = train_on_rows(
-            task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, options=options
+            task,
+            rows,
+            kind=kind,
+            base_model=base_model,
+            seed=seed,
+            max_pairs=max_pairs,
+            options=_without_rationales(options) if not any(row.rationale for row in rows) else options,
         )
         scores[name].append(trained.evaluate(held_out))
         kept = kept or trained
@@ -132,7 +138,7 @@ def compare(
         scores={**scores, "majority": [_majority_scores(task, contenders["student"], held_out)]},
         metric=task.metric,
         seeds=tuple(seeds),
-        max_pairs=kept.facts["max_pairs"],
+        max_pairs=kept.facts.get("max_pairs", max_pairs),
         train_rows=len(contenders["student"]),
         few_examples=len(contenders["few_examples"]),
         gold_rows=len(_drawn_gold(gold, contenders["student"], seeds[0])) if gold else None,
@@ -140,6 +146,11 @@ def compare(
         leaks={name: count for name, count in leaks.items() if count},
         base_model=str(kept.facts["base_model"]),
     )
+
+
+def _without_rationales(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options for rows that have no rationales: only the dataset's rows may have some."""
+    return {name: value for name, value in options.items() if name != "rationales"}
 
 
 def _contenders(

@@ -46,7 +46,7 @@ def write_texts(
 
 
 # What a base model's own settings say of sampling would only be warned about.
-_GREEDY = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
+_GREEDY = {"do_sample": False, "num_beams": 1, "use_cache": True, "temperature": None, "top_p": None, "top_k": None}
 
 
 def _one_of(choices: Mapping[tuple[int, ...], str], begin: int) -> Callable[[int, Any], list[int]]:

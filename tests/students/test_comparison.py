@@ -119,3 +119,19 @@ def test_rows_that_give_away_held_out_rows_are_left_out_and_counted(gold_task, t
     assert compared.train_rows == len(ROWS)  # one less, and the example
     assert "1 of 13 rows of `student` overlap the evaluation set" in caplog.text
     assert compared.to_report()["comparison"]["leaks"] == {"student": 1, "gold_rows": 3}
+
+
+def test_rationales_of_the_dataset_are_learnt_and_others_need_none(tiny_t5):
+    task = Task.load({"name": "reverse", "instruction": "Turn.", "examples": [{"input": "xy", "output": "yx"}]})
+    rows = [{"input": text, "output": text[::-1], "rationale": "turned"} for text in ("ab", "cd")]
+    compared = compare(
+        task,
+        rows,
+        seeds=(0,),
+        max_pairs=8,
+        base_model=tiny_t5,
+        evaluation=[{"input": "zz", "output": "zz"}],
+        rationales="task",
+    )
+    assert compared.student.facts["rationales"] == "task"
+    assert set(compared.scores) == {"student", "few_examples", "majority"}
