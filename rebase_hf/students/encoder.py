@@ -120,6 +120,9 @@ def train_encoder_student(
             feature["labels"] = names.index(labels[row])
         collator = DataCollatorWithPadding(tokenizer)
         fit_head(model, list(prepared.values()), collator)
+        # A student sees too few rows to learn words by; half of a small model's weights are these, and each step of an
+        # optimiser would go over all of them.
+        model.get_input_embeddings().requires_grad_(False)
         run_trainer(
             Trainer,
             TrainingArguments,
