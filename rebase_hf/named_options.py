@@ -1,5 +1,6 @@
 """Options by name: from a mapping, or the texts that a command line gives, to the dataclass that holds them."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from types import NoneType, UnionType
@@ -31,7 +32,9 @@ def read_options(kind: type, given: Any, whose: str) -> Any:
     known = [f.name for f in fields(kind)]
     for name in given:
         if name not in known:
-            raise TaskError(f"{whose} has no option `{name}`; its options are {', '.join(known)}.")
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"its options are {', '.join(known)}."
+            raise TaskError(f"{whose} has no option `{name}`; {hint}")
     return kind(**{name: read_value(name, value, hints[name]) for name, value in given.items()})
 
 

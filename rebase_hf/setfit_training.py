@@ -126,8 +126,8 @@ def train_setfit(
     return model
 
 
-def load_body(base_model: str | None, max_length: int) -> Any:
-    """Return the sentence-transformers model to fine-tune, its texts cut at `max_length` tokens."""
+def load_body(base_model: str | None, max_length: int | None = None) -> Any:
+    """Return a sentence-transformers model, its texts cut at `max_length` tokens, by default where it cuts them."""
     from sentence_transformers import SentenceTransformer
 
     name = find_embedding_model(base_model)
@@ -139,7 +139,8 @@ def load_body(base_model: str | None, max_length: int) -> Any:
             f"Base model {name} can't be loaded as a sentence-transformers model: {' '.join(str(error).split())} "
             "Give a folder or a Hub id of one."
         ) from error
-    body.max_seq_length = min(max_length, body.max_seq_length or max_length)
+    if max_length is not None:
+        body.max_seq_length = min(max_length, body.max_seq_length or max_length)
     return body
 
 

@@ -292,7 +292,8 @@ def test_a_slip_in_a_retry_does_not_buy_a_whole_run(command, task_file, model_in
 
 def test_run_takes_the_options_of_generate_and_those_of_training():
     asked, of_run = (signature(made).parameters for made in (runs.generate, runs.run))
-    assert set(of_run) - set(asked) == {"base_model", "seeds", "max_pairs", "push_to"}
+    of_training = {"base_model", "seeds", "max_pairs", "student_kind", "student_option", "no_pickle"}
+    assert set(of_run) - set(asked) == {*of_training, "push_to"}
     for name, option in asked.items():
         assert (of_run[name].default, of_run[name].annotation) == (option.default, option.annotation), name
 
@@ -479,6 +480,42 @@ def test_run_trains_the_kind_of_student_that_the_task_asks_for(command, model_in
     assert 0.0 <= report["student"][metric] <= 1.0
     assert set(report["baselines"]) == {"majority", "few_examples"}
     assert (run / "student/README.md").is_file() and (run / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_train_takes_the_kind_that_is_named_and_leaves_the_pickle_out(command, model_index, tmp_path, home):
+    from tests.doubles.task_answers import about_the_row
+    from tests.doubles.tiny_models import make_sentence_encoder
+
+    tiny, run = make_sentence_encoder(tmp_path / "tiny"), tmp_path / "run"
+    teams = ("billing", "delivery", "returns", "technical", "account", "sales")
+    asked = (ROOT / "examples/support-triage", model_index)
+    with TGIServer(answer=about_the_row("team", teams)) as server:
+        assert command(*generate(*asked, server.url, run, "--num-examples", 24))[0] == 0
+    linear = ("train", run, "--base-model", tiny, "--student-kind", "linear")
+    code, out, err = command(*linear, "--student-option", "C=10", "--no-pickle")
+    assert code == 0, err
+    assert "training pairs" not in out and not list((run / "student").glob("*.pkl"))
+    assert json.loads((run / "student/training.json").read_text())["C"] == 10
+    assert json.loads((run / "report.json").read_text())["comparison"]["kind"] == "linear"
+    assert command(*linear)[0] == 0 and list((run / "student").glob("*.pkl"))
+    code, out, err = command("train", run, "--base-model", tiny, "--student-kind", "encoder", "--max-pairs", 16)
+    assert code == 0 and "16 training rows shown for each student" in out, err
+    assert not list((run / "student").glob("*.pkl"))
+    assert command("evaluate", run)[0] == 0
+    for wrong, told in (("C", "expected NAME=VALUE"), ("seed=1", "no option `seed`"), ("D=1", "no option `D`")):
+        code, _, err = command(*linear, "--student-option", wrong)
+        assert code == 2 and told in err
+
+
+def test_a_kind_that_can_not_do_the_task_is_told_before_anything_is_asked(command, model_index, tmp_path):
+    with TGIServer(answer=desk_answer) as server:
+        code, _, err = command(
+            "run", ROOT / "examples/support-triage", "--index", model_index, "--teacher", server.url,
+            "--output", tmp_path / "run", "--student-kind", "extractive",
+        )  # fmt: skip
+        assert code == 2 and "use one of setfit, encoder, linear, seq2seq, causal" in err
+        assert not server.chat_requests
 
 
 def test_a_base_model_that_can_not_be_had_is_told_before_anything_is_asked(command, model_index, tmp_path, triage):

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from rebase_hf import load_student, train_student
-from rebase_hf.students.grounded_training import GroundedOptions
 from rebase_hf.students.knowledge_store import build_knowledge_store
 
 HERE = Path(__file__).parent
@@ -33,7 +32,7 @@ def main() -> None:
         rows,
         kind="grounded",
         index=store,
-        grounded=GroundedOptions(reranker_model=given.encoder),
+        reranker_model=given.encoder,
         base_model=given.base_model,
         max_pairs=given.max_pairs,
         output_dir=given.output,

@@ -56,7 +56,24 @@ AsPublished = Annotated[
 ]
 BaseModel = Annotated[str | None, typer.Option(help="What the student is trained from.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Train student and baseline this many times, to show the spread.")]
-MaxPairs = Annotated[int, typer.Option(min=1, help="Training pairs of SetFit, the same for student and baseline.")]
+MaxPairs = Annotated[
+    int, typer.Option(min=1, help="Pairs (SetFit) or rows (others) shown in training, the same for every student.")
+]
+StudentKindName = Annotated[
+    str | None,
+    typer.Option(
+        "--student-kind",
+        metavar="KIND",
+        help="setfit, encoder, linear, extractive, seq2seq or causal; default what the task asks for.",
+    ),
+]
+StudentOptions = Annotated[
+    list[str] | None,
+    typer.Option("--student-option", metavar="NAME=VALUE", help="An option of the student's kind; may be repeated."),
+]
+NoPickle = Annotated[
+    bool, typer.Option("--no-pickle", help="Leave out SetFit's pickled head; plain SetFit then finds none.")
+]
 Method = Annotated[str, typer.Option(help="How rows become examples: rebase, synthesizrr, kard, fewgen or retrieved.")]
 ConsultStudent = Annotated[
     str | None,

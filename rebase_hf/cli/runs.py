@@ -30,6 +30,7 @@ from rebase_hf.cli.options import (
     Method,
     MethodOptions,
     Model,
+    NoPickle,
     NumExamples,
     NumValidation,
     Output,
@@ -41,6 +42,8 @@ from rebase_hf.cli.options import (
     Seed,
     Seeds,
     StudentIndex,
+    StudentKindName,
+    StudentOptions,
     TaskFile,
     TeacherTarget,
     Temperature,
@@ -149,14 +152,18 @@ def run(
     base_model: BaseModel = None,
     seeds: Seeds = 1,
     max_pairs: MaxPairs = MAX_PAIRS,
+    student_kind: StudentKindName = None,
+    student_option: StudentOptions = None,
+    no_pickle: NoPickle = False,
     push_to: Annotated[str | None, typer.Option(help="Publish dataset and student to this Hub id.")] = None,
 ) -> None:
     """Everything: dataset, student, evaluation against baselines, cards and report.
 
     Example: rebase-hf run task.yaml --index ./index --teacher http://127.0.0.1:8080
     """
-    from rebase_hf.cli.planning import begin, plan_of
+    from rebase_hf.cli.planning import begin, named_texts, plan_of
     from rebase_hf.cli.steps import (
+        Training,
         generate_dataset,
         publish_run,
         raise_shortfall,
@@ -168,9 +175,19 @@ def run(
 
     plan = plan_of(locals())
     folder = output or Path("runs") / plan.task.name
+    training = Training(
+        base_model,
+        student_kind,
+        named_texts(student_option, "--student-option", "batch_size=8"),
+        seeds,
+        max_pairs,
+        seed,
+        pickle=not no_pickle,
+        index=plan.index if plan.how.gives_passages else None,
+    )
     from rebase_hf.students.training import check_base_model
 
-    check_base_model(plan.task, base_model, passages=plan.how.gives_passages)
+    check_base_model(plan.task, base_model, student_kind, training.options, passages=plan.how.gives_passages)
     if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 
@@ -181,14 +198,7 @@ def run(
     made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
     write_pages(folder)
     if made["examples"]:
-        made = train_and_compare(
-            folder,
-            base_model=base_model,
-            seeds=seeds,
-            max_pairs=max_pairs,
-            seed=seed,
-            index=plan.index if plan.how.gives_passages else None,
-        )
+        made = train_and_compare(folder, training)
         write_pages(folder)
     show_dataset(folder, made)
     show_student(folder, made)
@@ -202,13 +212,20 @@ def train(
     base_model: BaseModel = None,
     seeds: Seeds = 1,
     max_pairs: MaxPairs = MAX_PAIRS,
+    student_kind: StudentKindName = None,
+    student_option: StudentOptions = None,
+    no_pickle: NoPickle = False,
     seed: Seed = 0,
     index: StudentIndex = None,
 ) -> None:
     """Train the student of a run, and compare it with its baselines where the task has an evaluation set."""
-    from rebase_hf.cli.steps import show_student, train_and_compare, write_pages
+    from rebase_hf.cli.planning import named_texts
+    from rebase_hf.cli.steps import Training, show_student, train_and_compare, write_pages
 
-    made = train_and_compare(run, base_model=base_model, seeds=seeds, max_pairs=max_pairs, seed=seed, index=index)
+    options = named_texts(student_option, "--student-option", "batch_size=8")
+    made = train_and_compare(
+        run, Training(base_model, student_kind, options, seeds, max_pairs, seed, pickle=not no_pickle, index=index)
+    )
     write_pages(run)
     show_student(run, made)
 

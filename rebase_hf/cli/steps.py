@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,52 +88,75 @@ def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict
     return report
 
 
-def train_and_compare(
-    folder: Path, *, base_model: str | None, seeds: int, max_pairs: int, seed: int, index: Any = None
-) -> dict[str, Any]:
-    """Train the student of a run folder, compare it with its baselines, and add both to its report.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a command wants the student trained.
 
-    Args:
+    Attributes:
+        kind: The kind of student; None takes the task's.
+        options: The kind's own.
+        pickle: Write SetFit's pickled head too.
         index: Where a student of rows with passages finds its own.
     """
+
+    base_model: str | None
+    kind: str | None
+    options: Mapping[str, str]
+    seeds: int
+    max_pairs: int
+    seed: int
+    pickle: bool
+    index: Any = None
+
+
+def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
+    """Train the student of a run folder, compare it with its baselines, and add both to its report."""
     import time
 
     from datasets import Dataset
 
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
+    from rebase_hf.students.named import kind_for
 
     report = read_report(folder)
     if not report.get("examples"):
         raise RebaseError(f"{folder} has no examples to train on. See its ledger.jsonl for what became of its rows.")
     task = Task.load(folder)
+    # An option that the kind does not have must not pass for one of training's own arguments.
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
+    kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
+    kind.read_options(training.options)
+    settings: dict[str, Any] = {
+        "kind": kind.name,
+        "base_model": training.base_model,
+        "max_pairs": training.max_pairs,
+        "index": training.index if kind.reads_index else None,
+        **(_when_to_read(report) if kind.name == "grounded" else {}),
+        **training.options,
+    }
     began = time.monotonic()
-    reads = {"index": index, "grounded": _grounded_options(report)}
     if task.evaluation is None:
-        student = train_student(task, dataset, base_model=base_model, seed=seed, max_pairs=max_pairs, **reads)
+        student = train_student(task, dataset, seed=training.seed, **settings)
     else:
-        comparison = compare(
-            task, dataset, seeds=range(seed, seed + seeds), max_pairs=max_pairs, base_model=base_model, **reads
-        )
+        comparison = compare(task, dataset, seeds=range(training.seed, training.seed + training.seeds), **settings)
         student = comparison.student
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
         report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
-    student.save(folder / "student")
+    student.save(folder / "student", pickle=training.pickle)
     report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
 
 
-def _grounded_options(report: Mapping[str, Any]) -> Any:
-    """Return how a student reads where the run decided from which nearness on passages are of use; else None."""
+def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a student reads where the run decided from which nearness on passages are of use."""
     decision = report.get("adaptive") or {}
     if decision.get("use") != "above":
-        return None
-    from rebase_hf.students.grounded_training import GroundedOptions
+        return {}
     from rebase_hf.students.reading import Reading
 
-    return GroundedOptions(reading=Reading(threshold=decision["threshold"]))
+    return {"reading": Reading(threshold=decision["threshold"])}
 
 
 def write_pages(folder: Path) -> list[Path]:
@@ -173,8 +197,11 @@ def show_student(folder: Path, report: Mapping[str, Any]) -> None:
     if not report.get("student"):
         return
     metric, comparison = report["comparison"]["metric"], report["comparison"]
-    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds, "
-               f"{comparison['max_pairs']} training pairs for each student:")  # fmt: skip
+    unit = "pairs" if comparison["kind"] == "setfit" else "rows shown"
+    shown = f", {comparison['max_pairs']} training {unit} for each student" if comparison["max_pairs"] else ""
+    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds{shown}:")
+    for name, count in comparison["leaks"].items():
+        typer.echo(f"  ({count} rows of `{name}` overlapped these and were left out of training)")
     rows = {"student on the rebased data": report["student"]}
     rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
     for name, scores in rows.items():
@@ -232,7 +259,8 @@ def examine() -> Iterator[str]:
     needs = {
         "sentence_transformers": ("encoders", "build and search an index"),
         "setfit": ("setfit", "the few-shot teacher and SetFit students"),
-        "transformers": ("trainer", "extractive and sequence-to-sequence students"),
+        "accelerate": ("trainer", "train encoder, extractive, sequence-to-sequence and causal students"),
+        "peft": ("lora", "train causal students by LoRA"),
         "fastapi": ("local", "--teacher local:MODEL"),
     }
     for module, (extra, what) in needs.items():

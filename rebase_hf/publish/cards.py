@@ -14,7 +14,8 @@ from rebase_hf.publish.papers import METHODS, SETFIT
 from rebase_hf.publish.public_text import public, public_name, shorten
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.worth_it import worth_it
-from rebase_hf.students.saving import FACTS, KNOWLEDGE
+from rebase_hf.students.named import kind_for
+from rebase_hf.students.saving import ADAPTER, FACTS, KNOWLEDGE, PICKLE
 
 CONFIG = "default"
 TASK_CATEGORIES = {
@@ -26,6 +27,8 @@ TASK_CATEGORIES = {
 METRIC_IDS = {"macro_f1": "f1", "squad_f1": "f1", "rouge_l": "rouge"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LINK = re.compile(r"https://[^\s()<>\"\\`]+")
+# What the card tells of `training.json`.
+_TOLD = ("max_pairs", "batch_size", "learning_rate", "max_length", "lora_rank", "rationales", "C", "seed")
 _CELL_CHARS = 300
 _SHOWN_CELLS = 6
 
@@ -72,9 +75,7 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
     """
     folder = FinishedRun.open(run)
     report = public(folder.report)
-    papers = [
-        paper for paper in (METHODS.get(folder.method), SETFIT if _library(folder) == "setfit" else None) if paper
-    ]
+    papers = [paper for paper in (METHODS.get(folder.method), SETFIT if _kind(folder) == "setfit" else None) if paper]
     return _fill(
         "student.md.jinja",
         metadata=student_metadata(folder, dataset_id=dataset_id).to_yaml(),
@@ -92,6 +93,8 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
         source_rows=[_source_row(source) for source in folder.sources],
         limits=student_limits(folder),
         worth=worth_it(report),
+        plain=_plain_lines(folder, repo_id or "student"),
+        training=_training_line(folder),
     )
 
 
@@ -177,9 +180,34 @@ def _shown_examples(folder: FinishedRun, count: int = 3) -> list[dict[str, Any]]
     return shown
 
 
+def _plain_lines(folder: FinishedRun, name: str) -> str | None:
+    """Return the lines that use the student without this package, where another library's few lines do."""
+    if folder.student.get("kind") == "encoder":
+        return f'from transformers import pipeline\n\nclassify = pipeline("text-classification", "{name}")'
+    if (folder.path / "student" / PICKLE).is_file():
+        return f'from setfit import SetFitModel\n\nmodel = SetFitModel.from_pretrained("{name}")'
+    return None
+
+
+def _training_line(folder: FinishedRun) -> str | None:
+    """Return how the student was trained, as `training.json` says."""
+    facts = folder.training
+    if not facts.get("method"):
+        return None
+    settings = [f"{name} {facts[name]}" for name in _TOLD if facts.get(name) is not None]
+    return f"{facts['method']}; {', '.join(settings)}."
+
+
+def _kind(folder: FinishedRun) -> str:
+    """Return the kind of the run's student; before it is trained, the one that its task gets."""
+    return str(folder.student.get("kind") or kind_for(folder.task).name)
+
+
 def _library(folder: FinishedRun) -> str:
-    kind = folder.student.get("kind") or ("setfit" if folder.task.kind == "classification" else "")
-    return "setfit" if kind == "setfit" else "transformers"
+    """Return the library that reads the student's folder without this one."""
+    if (folder.path / "student" / ADAPTER).is_file():
+        return "peft"
+    return "setfit" if _kind(folder) in ("setfit", "linear") else "transformers"
 
 
 def _student_index(folder: FinishedRun) -> str | None:

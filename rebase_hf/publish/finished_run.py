@@ -90,7 +90,15 @@ class FinishedRun:
     @cached_property
     def student(self) -> Mapping[str, Any]:
         """What `student/student.json` holds: kind, base model, ...; empty without a student."""
-        path = self.path / "student" / "student.json"
+        return self._of_student("student.json")
+
+    @cached_property
+    def training(self) -> Mapping[str, Any]:
+        """What `student/training.json` holds: how the student was trained; empty without a student."""
+        return self._of_student("training.json")
+
+    def _of_student(self, name: str) -> Mapping[str, Any]:
+        path = self.path / "student" / name
         held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return held if isinstance(held, dict) else {}
 

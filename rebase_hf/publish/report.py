@@ -91,7 +91,7 @@ def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
     worth = worth_it(report)
     if worth:
         student = worth.contenders[0].scores[worth.metric]
-        others = [c for c in worth.contenders[1:] if worth.metric in c.scores]
+        others = [c for c in worth.contenders[1:] if worth.metric in c.scores and not c.is_ceiling]
         best = max((c.scores[worth.metric][0] for c in others), default=None)
         against = f"best baseline {best:.3f}" if best is not None else ""
         tiles.append((f"{student[0]:.3f}", f"student's {worth.metric}", against))

@@ -4,17 +4,19 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from rebase_hf.errors import StudentError
-from rebase_hf.students.metrics import METRIC_FUNCTIONS, score
+from rebase_hf.students.kind import StudentKind
+from rebase_hf.students.leaks import without_leaks
+from rebase_hf.students.metrics import ERRORS, METRIC_FUNCTIONS, score
+from rebase_hf.students.named import kind_for
 from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, example_row, training_rows
-from rebase_hf.students.training import DEFAULT_MAX_PAIRS, student_kind, train_on_rows
+from rebase_hf.students.training import DEFAULT_MAX_PAIRS, have_passages, train_on_rows
 from rebase_hf.task import Task
 from rebase_hf.training_run import hub_bar
-
-if TYPE_CHECKING:
-    from rebase_hf.students.grounded_training import GroundedOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +25,28 @@ class Comparison:
 
     Attributes:
         student: The student of the first seed, to keep: the best one would be chosen by the held-out rows.
-        scores: Metrics by contender (`student`, `reasoning_only`, `few_examples`, `examples_and_phrases`,
+        scores: Metrics by contender (`student`, `reasoning_only`, `few_examples`, `examples_and_phrases`, `gold_rows`,
             `majority`), one dict a seed; the majority has one.
         metric: The task's metric.
-        max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others).
+        max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others); None
+            for a kind that sees every row once.
         train_rows: How many rows the student was trained on, the task's examples included.
         few_examples: How many examples the other student was trained on.
+        gold_rows: How many of the task's own labelled rows a third one was trained on, examples included, if any.
         evaluation_rows: How many rows they were scored on.
+        leaks: How many rows of each contender were left out because they give away rows it is scored on.
     """
 
     student: Student = field(compare=False, repr=False)
     scores: Mapping[str, Sequence[Mapping[str, float]]]
     metric: str
     seeds: tuple[int, ...]
-    max_pairs: int
+    max_pairs: int | None
     train_rows: int
     few_examples: int
+    gold_rows: int | None
     evaluation_rows: int
+    leaks: Mapping[str, int]
     base_model: str
 
     def to_report(self) -> dict[str, Any]:
@@ -58,6 +65,7 @@ class Comparison:
             "comparison": {
                 "metric": self.metric,
                 "seeds": list(self.seeds),
+                "kind": self.student.kind,
                 "max_pairs": self.max_pairs,
                 "per_seed": {
                     name: [run[self.metric] for run in runs]
@@ -66,7 +74,9 @@ class Comparison:
                 },
                 "train_rows": self.train_rows,
                 "few_examples": self.few_examples,
+                "gold_rows": self.gold_rows,
                 "evaluation_rows": self.evaluation_rows,
+                "leaks": dict(self.leaks),
                 "base_model": self.base_model,
             },
         }
@@ -76,14 +86,15 @@ def compare(
     task: Task,
     dataset: Any,
     *,
+    kind: str | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     max_pairs: int = DEFAULT_MAX_PAIRS,
     base_model: str | None = None,
     evaluation: Iterable[Any] | None = None,
     index: Any = None,
-    grounded: "GroundedOptions | None" = None,
+    **options: Any,
 ) -> Comparison:
-    """Train the student and the few-examples student on equal terms, once a seed, and score them with the majority.
+    """Train the student and the others on equal terms, once a seed, and score them with the majority.
 
     - student: trained on the dataset and the task's examples;
     - few_examples: the same student, base model, seeds and number of pairs, on the task's examples alone;
@@ -91,14 +102,18 @@ def compare(
       all that the task file says, which is also what the few-shot teacher is trained on;
     - reasoning_only: of a student that reads passages, the same without them (reasoning distillation); the student of
       the few examples reads none either;
+    - gold_rows: the same on the examples and as many of the task's own labelled rows (`train`) as the dataset has,
+      drawn anew for each seed, where the task has such rows: what labelling by hand would have given;
     - majority: always the most frequent output of the student's training data (never of the held-out rows).
+
+    Rows that give away held-out rows are left out of what each is trained on, and counted.
 
     Args:
         dataset: Rows to train on, as `train_student` takes them.
-        evaluation: Labelled rows to score on; by default the task's evaluation rows. That none of them is in the
-            dataset is for the quality checks to see to.
+        kind: The kind of student; None takes the one that fits the task and its rows.
+        evaluation: Labelled rows to score on; by default the task's evaluation rows.
         index: Where a student of rows with passages finds its own.
-        grounded: How such a student is trained, and reads.
+        options: The kind's own, as `train_student` takes them.
 
     Raises:
         StudentError: There are no rows to score on, no seeds, or a student can't be trained.
@@ -106,35 +121,40 @@ def compare(
     if not seeds:
         raise StudentError("`seeds` is empty; give at least one seed.")
     held_out = evaluation_fields(task, evaluation)
-    rows = training_rows(task, dataset)
-    contenders = _contenders(task, rows, grounded)
+    given = training_rows(task, dataset)
+    chosen = kind_for(task, kind, passages=have_passages(given))
+    contenders, leaks = _contenders(task, given, held_out, chosen, options)
     scores: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     kept: Student | None = None
     for seed, name in _with_progress([(seed, name) for seed in seeds for name in contenders]):
         one = contenders[name]
+        rows = _drawn_gold(one.rows, contenders["student"].rows, seed) if name == "gold_rows" else one.rows
         trained = train_on_rows(
             task,
-            one.rows,
+            rows,
+            kind=chosen.name,
             base_model=base_model,
             seed=seed,
             max_pairs=max_pairs,
-            kind=one.kind,
             index=index,
-            grounded=one.grounded,
+            options=one.options,
         )
         scores[name].append(trained.evaluate(held_out))
         kept = kept or trained
     if kept is None:  # the first round trains the student of the first seed
         raise StudentError("No student was trained.")
+    gold = contenders.get("gold_rows")
     return Comparison(
         student=kept,
         scores={**scores, "majority": [_majority_scores(task, rows, held_out)]},
         metric=task.metric,
         seeds=tuple(seeds),
-        max_pairs=max_pairs,
-        train_rows=len(rows),
-        few_examples=len(task.examples),
+        max_pairs=kept.facts.get("max_pairs", max_pairs),
+        train_rows=len(contenders["student"].rows),
+        few_examples=len(contenders["few_examples"].rows),
+        gold_rows=len(_drawn_gold(gold.rows, contenders["student"].rows, seeds[0])) if gold else None,
         evaluation_rows=len(held_out),
+        leaks={name: count for name, count in leaks.items() if count},
         base_model=str(kept.facts["base_model"]),
     )
 
@@ -144,28 +164,59 @@ class _Contender:
     """What one student is trained on, and how."""
 
     rows: Sequence[TrainingRow]
-    kind: str
-    grounded: "GroundedOptions | None" = None
+    options: Any
 
 
-def _contenders(task: Task, rows: Sequence[TrainingRow], grounded: "GroundedOptions | None") -> dict[str, _Contender]:
-    kind = student_kind(task, rows)
-    examples = [example_row(task, example) for example in task.examples]
-    if kind == "grounded":
-        from rebase_hf.students.grounded_training import GroundedOptions
-
-        options = grounded or GroundedOptions()
-        without = replace(options, knowledge=False)
-        reads = options.knowledge and any(row.passages for row in rows)
-        return {
-            "student": _Contender(rows, kind, options),
-            **({"reasoning_only": _Contender(rows, kind, without)} if reads else {}),
-            "few_examples": _Contender(examples, kind, replace(without, reasoning=task.reasons)),
-        }
-    contenders = {"student": _Contender(rows, kind), "few_examples": _Contender(examples, kind)}
+def _contenders(
+    task: Task,
+    dataset: Sequence[TrainingRow],
+    held_out: Sequence[Mapping[str, str]],
+    kind: StudentKind,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, _Contender], dict[str, int]]:
+    """Return what each student is trained on, and how many rows of it were left out as leaks."""
+    given = {"student": dataset, "few_examples": [example_row(task, example) for example in task.examples]}
+    if gold := task.train_rows():
+        given["gold_rows"] = training_rows(task, gold)
+    contenders, leaks = {}, {}
+    for name, rows in given.items():
+        kept, leaks[name] = without_leaks(task, rows, held_out, what=f"rows of `{name}`")
+        contenders[name] = _Contender(kept, _options_for(kept, kind, options))
+    few = contenders["few_examples"]
+    if kind.name == "grounded":
+        return _reasoning_only(task, contenders), leaks
     if phrases := phrase_rows(task):
-        contenders["examples_and_phrases"] = _Contender([*examples, *phrases], kind)
-    return contenders
+        contenders["examples_and_phrases"] = replace(few, rows=[*few.rows, *phrases])
+    return contenders, leaks
+
+
+def _options_for(rows: Sequence[TrainingRow], kind: StudentKind, options: Mapping[str, Any]) -> Any:
+    """Return the options, without the one on rationales for rows that have none: only the dataset's may have some."""
+    if any(row.rationale for row in rows):
+        return kind.read_options(options)
+    return kind.read_options({name: value for name, value in options.items() if name != "rationales"})
+
+
+def _reasoning_only(task: Task, contenders: Mapping[str, _Contender]) -> dict[str, _Contender]:
+    """Return the contenders of a student that reads: it, the same without passages, and others, which read none."""
+    student = contenders["student"]
+    without = replace(student.options, knowledge=False)
+    reads = student.options.knowledge and any(row.passages for row in student.rows)
+    told = replace(without, reasoning=task.reasons)
+    return {
+        "student": student,
+        **({"reasoning_only": replace(student, options=without)} if reads else {}),
+        **{name: replace(one, options=told) for name, one in contenders.items() if name != "student"},
+    }
+
+
+def _drawn_gold(gold: Sequence[TrainingRow], student: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
+    """Return the task's examples and as many of its labelled rows as the student has others, or all there are."""
+    examples = [row for row in gold if row.is_example]
+    others = [row for row in gold if not row.is_example]
+    wanted = sum(not row.is_example for row in student)
+    drawn = np.random.default_rng(seed).permutation(len(others))[:wanted]
+    return [*examples, *(others[place] for place in sorted(drawn.tolist()))]
 
 
 def phrase_rows(task: Task) -> list[TrainingRow]:
@@ -186,7 +237,8 @@ def _majority_scores(
 
 def _metrics(figures: Mapping[str, float]) -> dict[str, float]:
     """Return the figures that are metrics; what else a student tells of its answers is no score."""
-    return {name: value for name, value in figures.items() if name.removesuffix("_std") in METRIC_FUNCTIONS}
+    known = {*METRIC_FUNCTIONS, *ERRORS}
+    return {name: value for name, value in figures.items() if name.removesuffix("_std") in known}
 
 
 def _summary(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -1,29 +1,57 @@
 """The extractive student: an encoder that marks where in the text the answer starts and ends.
 
 Long texts are read in overlapping windows. A window without the answer points at its first token, as in BERT's SQuAD
-training; at prediction the best span of all windows wins, measured against that.
+training; at prediction the best span of all windows wins, measured against that. A row whose output is empty has its
+answer in no window: from such rows a student learns to say nothing (SQuAD 2.0, arXiv 1806.03822).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL
-from rebase_hf.errors import StudentError, require
+from rebase_hf.errors import StudentError
+from rebase_hf.students.batches import longest_first
 from rebase_hf.students.facts import training_facts
+from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
-BATCH_SIZE = 8
-LEARNING_RATE = 5e-5
-MAX_LENGTH = 384
 MAX_ANSWER_TOKENS = 48
+# Rows whose windows are sorted by length together.
+ROWS_AT_ONCE = 256
 AUTO_CLASS = "AutoModelForQuestionAnswering"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractiveOptions:
+    """How an extractive student is trained, and when it answers with nothing.
+
+    Attributes:
+        batch_size: Windows of one step.
+        learning_rate: At the first step; it falls to zero at the last.
+        max_length: Tokens of a window, the question's among them; windows overlap by a third of it.
+        no_answer_threshold: It answers with nothing when no span scores higher than "not here" by this (in logits,
+            of start and end together). None: 0 when it was trained on rows without an answer, else it always answers.
+    """
+
+    batch_size: int = 8
+    learning_rate: float = 5e-5
+    max_length: int = 384
+    no_answer_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("batch_size", self.batch_size, 1)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1)
+        check_number("max_length", self.max_length, 16)
+        if self.no_answer_threshold is not None:
+            check_number("no_answer_threshold", self.no_answer_threshold, -float("inf"))
 
 
 class ExtractiveStudent:
@@ -38,15 +66,18 @@ class ExtractiveStudent:
         self.facts: Mapping[str, Any] = dict(facts)
 
     def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return, for each input in order, the span of its text that answers best."""
-        rows = check_inputs(self.task, inputs)
-        return [self._best_span(*split_inputs(self.task, row)) for row in rows]
+        """Return, for each input in order, the span of its text that answers best, or nothing."""
+        asked = [split_inputs(self.task, row) for row in check_inputs(self.task, inputs)]
+        answers: list[str] = []
+        for start in range(0, len(asked), ROWS_AT_ONCE):
+            answers.extend(self._answer(asked[start : start + ROWS_AT_ONCE]))
+        return answers
 
     def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
         """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
         return evaluation_scores(self, rows)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForQuestionAnswering` read."""
         path = begin_saving(folder)
         with quiet_loading():
@@ -54,55 +85,69 @@ class ExtractiveStudent:
             self.tokenizer.save_pretrained(path)
         return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
 
-    def _best_span(self, question: str, context: str) -> str:
+    def _answer(self, asked: Sequence[tuple[str, str]]) -> list[str]:
+        """Return the best span of each text, over all windows of all of them in batches of like length."""
+        windows = [
+            (row, window)
+            for row, (question, context) in enumerate(asked)
+            for window in _windows(self.tokenizer, question, context, self.facts["max_length"])
+        ]
+        threshold = self.facts.get("no_answer_threshold")
+        best = [-np.inf if threshold is None else float(threshold)] * len(asked)
+        answers = [""] * len(asked)
+        for batch in longest_first([len(window["input_ids"]) for _, window in windows], self.facts["batch_size"]):
+            starts, ends = self._logits([windows[place][1] for place in batch])
+            for place, start_scores, end_scores in zip(batch, starts, ends, strict=True):
+                row, window = windows[place]
+                score, begin, end = _best_in_window(window["offset_mapping"], start_scores, end_scores)
+                if score > best[row]:
+                    best[row], answers[row] = score, asked[row][1][begin:end]
+        return answers
+
+    def _logits(self, windows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return each window's scores of starts and ends, float32 (windows, tokens of the longest)."""
         import torch
 
-        windows = _windows(self.tokenizer, question, context)
-        best_score, best = -np.inf, ""
-        for start in range(0, len(windows["input_ids"]), BATCH_SIZE):
-            part = {name: values[start : start + BATCH_SIZE] for name, values in windows.items()}
-            offsets = part.pop("offset_mapping")
-            batch = self.tokenizer.pad(part, return_tensors="pt").to(self.model.device)
-            with torch.inference_mode():
-                output = self.model(**batch)
-            starts, ends = (logits.float().cpu().numpy() for logits in (output.start_logits, output.end_logits))
-            for place, spans in enumerate(offsets):
-                score, begin, end = _best_in_window(spans, starts[place], ends[place])
-                if score > best_score:
-                    best_score, best = score, context[begin:end]
-        return best
+        given = [{name: value for name, value in one.items() if name != "offset_mapping"} for one in windows]
+        padded = self.tokenizer.pad(given, padding_side="right", return_tensors="pt").to(self.model.device)
+        with torch.inference_mode():
+            output = self.model(**padded)
+        return output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()
 
 
 def train_extractive_student(
-    task: Task, rows: Sequence[TrainingRow], *, base_model: str | None, seed: int, rows_shown: int
+    task: Task,
+    rows: Sequence[TrainingRow],
+    *,
+    base_model: str | None,
+    seed: int,
+    max_pairs: int,
+    options: ExtractiveOptions,
 ) -> ExtractiveStudent:
-    """Train an extractive student on exactly `rows_shown` windows of text.
+    """Train an extractive student on exactly `max_pairs` windows of text.
 
     Raises:
         StudentError: In no row does the answer stand in the text.
     """
-    require("torch", what="An extractive student", extra="trainer")
     with training_run(seed) as scratch:
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL)
-        features = [feature for row in rows for feature in _features(task, tokenizer, row.fields)]
-        if not features:
-            raise StudentError(
-                f"Task `{task.name}`: in none of {len(rows)} rows does `{task.output}` stand in "
-                f"`{context_field(task)}`, so there is no span to learn from."
-            )
+        max_length = min(options.max_length, int(tokenizer.model_max_length))
+        features = _all_features(task, tokenizer, rows, max_length)
         run_trainer(
             Trainer,
             TrainingArguments,
             model,
-            [features[place] for place in repeat_rows(len(features), rows_shown, seed)],
+            [features[place] for place in repeat_rows(len(features), max_pairs, seed)],
             collator=DataCollatorWithPadding(tokenizer),
-            batch_size=BATCH_SIZE,
-            learning_rate=LEARNING_RATE,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
             seed=seed,
             scratch=scratch,
         )
+    unanswered = sum(not row.fields[task.output] for row in rows)
+    threshold = options.no_answer_threshold
     facts = training_facts(
         task,
         rows,
@@ -110,10 +155,12 @@ def train_extractive_student(
         seed=seed,
         settings={
             "method": "extractive question answering",
-            "max_pairs": rows_shown,
-            "batch_size": BATCH_SIZE,
-            "learning_rate": LEARNING_RATE,
-            "max_length": _max_length(tokenizer),
+            "max_pairs": max_pairs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "max_length": max_length,
+            "rows_without_answer": unanswered,
+            "no_answer_threshold": 0.0 if threshold is None and unanswered else threshold,
         },
     )
     return ExtractiveStudent(task, model, tokenizer, facts)
@@ -142,13 +189,8 @@ def split_inputs(task: Task, row: Mapping[str, str]) -> tuple[str, str]:
     return "\n".join(others) or task.instruction, row[context]
 
 
-def _max_length(tokenizer: Any) -> int:
-    return min(MAX_LENGTH, int(tokenizer.model_max_length))
-
-
-def _windows(tokenizer: Any, question: str, context: str) -> dict[str, Any]:
+def _windows(tokenizer: Any, question: str, context: str, longest: int) -> list[dict[str, Any]]:
     """Return the overlapping windows of a text; in `offset_mapping` only the context's tokens have a place."""
-    longest = _max_length(tokenizer)
     # A question may take at most a third of a window, so that every window has room for text.
     kept = tokenizer(question, truncation=True, max_length=longest // 3, return_offsets_mapping=True)["offset_mapping"]
     encoded = tokenizer(
@@ -160,29 +202,46 @@ def _windows(tokenizer: Any, question: str, context: str) -> dict[str, Any]:
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    windows = {name: values for name, values in encoded.items() if name != "overflow_to_sample_mapping"}
-    windows["offset_mapping"] = [
-        [place if part == 1 else None for place, part in zip(offsets, encoded.sequence_ids(number), strict=True)]
-        for number, offsets in enumerate(encoded["offset_mapping"])
+    encoded.pop("overflow_to_sample_mapping")
+    windows = [
+        {name: values[number] for name, values in encoded.items()} for number in range(len(encoded["input_ids"]))
     ]
+    for number, window in enumerate(windows):
+        parts = encoded.sequence_ids(number)
+        window["offset_mapping"] = [
+            place if part == 1 else None for place, part in zip(window["offset_mapping"], parts, strict=True)
+        ]
     return windows
 
 
-def _features(task: Task, tokenizer: Any, row: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return a row's windows with the places of the answer's first and last token; (0, 0) where it is not in one."""
+def _all_features(task: Task, tokenizer: Any, rows: Sequence[TrainingRow], max_length: int) -> list[dict[str, Any]]:
+    features = [feature for row in rows for feature in _features(task, tokenizer, row.fields, max_length)]
+    if not any(feature["end_positions"] for feature in features):
+        raise StudentError(
+            f"Task `{task.name}`: in none of {len(rows)} rows does `{task.output}` stand in "
+            f"`{context_field(task)}`, so there is no span to learn from."
+        )
+    return features
+
+
+def _features(task: Task, tokenizer: Any, row: Mapping[str, str], max_length: int) -> list[dict[str, Any]]:
+    """Return a row's windows with the places of the answer's first and last token; (0, 0) where it is not in one.
+
+    A row whose answer is somewhere else than in its text teaches nothing, and has none.
+    """
     question, context = split_inputs(task, row)
-    begin = context.find(row[task.output])
-    if begin < 0 or not row[task.output]:
+    answer = row[task.output]
+    begin = context.find(answer) if answer else -1
+    if answer and begin < 0:
         return []
-    end = begin + len(row[task.output])
-    windows = _windows(tokenizer, question, context)
+    end = begin + len(answer)
     features = []
-    for number, offsets in enumerate(windows["offset_mapping"]):
-        inside = [t for t, place in enumerate(offsets) if place and place[0] < end and place[1] > begin]
+    for window in _windows(tokenizer, question, context, max_length):
+        offsets = window.pop("offset_mapping")
+        inside = [t for t, place in enumerate(offsets) if answer and place and place[0] < end and place[1] > begin]
         whole = inside and offsets[inside[0]][0] <= begin and offsets[inside[-1]][1] >= end
-        feature = {name: values[number] for name, values in windows.items() if name != "offset_mapping"}
-        feature["start_positions"], feature["end_positions"] = (inside[0], inside[-1]) if whole else (0, 0)
-        features.append(feature)
+        window["start_positions"], window["end_positions"] = (inside[0], inside[-1]) if whole else (0, 0)
+        features.append(window)
     return features
 
 
@@ -202,3 +261,14 @@ def _best_in_window(
     if begin is None or end is None:
         return -np.inf, 0, 0
     return float(scores[first, last] - starts[0] - ends[0]), begin[0], end[1]
+
+
+KIND = StudentKind(
+    name="extractive",
+    does=("extractive",),
+    needs={"accelerate": "trainer"},
+    default_model=DEFAULT_MODEL,
+    options=ExtractiveOptions,
+    train=train_extractive_student,
+    load=load_extractive_student,
+)

@@ -23,7 +23,7 @@ from rebase_hf.students.metrics import score
 from rebase_hf.students.passages import Allowed, Passage, kept_apart, rerank, search_passages
 from rebase_hf.students.reading import Evidence, Reading, settle
 from rebase_hf.students.saving import RERANKER, SavedStudent, begin_saving, finish_saving
-from rebase_hf.students.seq2seq import AUTO_CLASS, MAX_SOURCE_TOKENS
+from rebase_hf.students.seq2seq import AUTO_CLASS
 from rebase_hf.students.student import Input, check_inputs, evaluation_fields
 from rebase_hf.students.trainer_run import load_pretrained
 from rebase_hf.task import Task
@@ -139,7 +139,7 @@ class GroundedStudent:
             "retrieved_share": sum(bool(one.passages) for one in found) / len(found),
         }
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that stands alone but for its index, whose name it keeps.
 
         A knowledge store goes along; another index is named in `training.json` by its last folder or its Hub id, with
@@ -189,7 +189,11 @@ class GroundedStudent:
         import torch
 
         batch = self.tokenizer(
-            [source], truncation=True, max_length=MAX_SOURCE_TOKENS, return_tensors="pt", return_token_type_ids=False
+            [source],
+            truncation=True,
+            max_length=int(self.facts["max_length"]),
+            return_tensors="pt",
+            return_token_type_ids=False,
         ).to(self.model.device)
         how = self.reading
         drawn = {"do_sample": True, "top_k": how.top_k, "top_p": how.top_p, "temperature": 1.0}

@@ -12,23 +12,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.plan import open_index
 from rebase_hf.students.candidate_pools import Asked, make_pools
 from rebase_hf.students.facts import training_facts
-from rebase_hf.students.grounded import GroundedStudent
+from rebase_hf.students.grounded import GroundedStudent, load_grounded_student
+from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.reading import Reading
 from rebase_hf.students.reranker_measure import measure_reranker
 from rebase_hf.students.reranker_training import RerankerOptions, train_reranker
-from rebase_hf.students.seq2seq import (
-    BATCH_SIZE,
-    DEFAULT_BASE_MODEL,
-    LEARNING_RATE,
-    MAX_SOURCE_TOKENS,
-    train_on_texts,
-)
+from rebase_hf.students.seq2seq import DEFAULT_BASE_MODEL, Seq2SeqOptions, train_on_texts
 from rebase_hf.students.student import TrainingRow, distinct_rows
 from rebase_hf.students.training_passages import Apart, asked_of, completed_rows
 from rebase_hf.task import Task
@@ -55,6 +51,9 @@ class GroundedOptions:
         reranker_model: Encoder that the reranker starts from; None for all-MiniLM-L6-v2.
         reranker: How the reranker is trained; `most_shown` None shows it a quarter of what the student is shown.
         reading: How the student retrieves, samples and votes.
+        batch_size: Rows of one step.
+        learning_rate: At the first step; it falls to zero at the last.
+        max_length: What it reads is cut after so many tokens.
     """
 
     knowledge: bool = True
@@ -63,6 +62,18 @@ class GroundedOptions:
     reranker_model: str | None = None
     reranker: RerankerOptions = field(default_factory=RerankerOptions)
     reading: Reading = field(default_factory=Reading)
+    batch_size: int = 8
+    learning_rate: float = 3e-4
+    max_length: int = 512
+
+    def __post_init__(self) -> None:
+        for name, kind in (("reranker", RerankerOptions), ("reading", Reading)):
+            if not isinstance(getattr(self, name), kind):
+                raise StudentError(f"Option `{name}` is {getattr(self, name)!r}; expected a {kind.__name__}.")
+        self.reading.check()
+        check_number("batch_size", self.batch_size, 1)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1)
+        check_number("max_length", self.max_length, 4)
 
 
 def train_grounded_student(
@@ -71,19 +82,17 @@ def train_grounded_student(
     *,
     base_model: str | None,
     seed: int,
-    rows_shown: int,
+    max_pairs: int,
+    options: GroundedOptions,
     index: Any = None,
-    options: GroundedOptions | None = None,
 ) -> GroundedStudent:
-    """Train a grounded student on exactly `rows_shown` rows, repeated as needed, and its reranker.
+    """Train a grounded student on exactly `max_pairs` rows, repeated as needed, and its reranker.
 
     Rows without passages get theirs here (`completed_rows`).
 
     Raises:
         StudentError: There are no rationales, no index, or nothing in it.
     """
-    options = options or GroundedOptions()
-    options.reading.check()
     used = _rows_to_learn(task, rows, reasoning=options.reasoning)
     opened, reranker = None, None
     reading = replace(options.reading, passages=_passages_read(rows, options))
@@ -92,9 +101,10 @@ def train_grounded_student(
         apart = Apart(task, rows)
         used = completed_rows(task, used, opened, reading, apart)
         if options.rerank:
-            reranker = _train_reranker(asked_of(task, rows, apart), opened, options, seed, rows_shown)
+            reranker = _train_reranker(asked_of(task, rows, apart), opened, options, seed, max_pairs)
     texts = training_texts(task, used, reading, reasoning=options.reasoning)
-    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=rows_shown)
+    how = Seq2SeqOptions(options.batch_size, options.learning_rate, options.max_length)
+    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=max_pairs, options=how)
     facts = training_facts(
         task,
         used,
@@ -102,10 +112,10 @@ def train_grounded_student(
         seed=seed,
         settings={
             "method": _method(options),
-            "max_pairs": rows_shown,
-            "batch_size": BATCH_SIZE,
-            "learning_rate": LEARNING_RATE,
-            "max_length": MAX_SOURCE_TOKENS,
+            "max_pairs": max_pairs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "max_length": options.max_length,
             "questions": len(distinct_rows(task, used)),
             "reranker": _without_losses(reranker),
             "reading": asdict(reading),
@@ -134,7 +144,7 @@ def _rows_to_learn(task: Task, rows: Sequence[TrainingRow], *, reasoning: bool) 
     if not used:
         raise StudentError(
             f"Task `{task.name}`: none of {len(rows)} rows has a `rationale`, and a grounded student learns to write "
-            "one. Make the dataset with method `kard`, or train with GroundedOptions(reasoning=False)."
+            "one. Make the dataset with method `kard`, or train with `reasoning=False`."
         )
     return used
 
@@ -174,7 +184,7 @@ def _train_reranker(
             logger.warning(
                 "The reranker chooses worse passages than BM25 does for %d questions that it was not trained on (%.1f "
                 "against %.1f by their rationales). More rationales or a larger `max_pairs` may help; "
-                "GroundedOptions(rerank=False) does without it.",
+                "`rerank=False` does without it.",
                 told["questions"],
                 told["reranker"],
                 told["bm25"],
@@ -200,3 +210,21 @@ def _method(options: GroundedOptions) -> str:
 
 def _without_losses(reranker: "Reranker | None") -> dict[str, Any] | None:
     return None if reranker is None else {k: v for k, v in reranker.facts.items() if k != "losses"}
+
+
+def _other_models(options: GroundedOptions) -> tuple[str, ...]:
+    return (options.reranker_model or DEFAULT_MODEL,) if options.knowledge and options.rerank else ()
+
+
+KIND = StudentKind(
+    name="grounded",
+    does=("generation", "classification", "extractive"),
+    needs={"accelerate": "trainer"},
+    default_model=DEFAULT_BASE_MODEL,
+    options=GroundedOptions,
+    train=train_grounded_student,
+    load=load_grounded_student,
+    other_models=_other_models,
+    reads_index=True,
+    each_rationale=True,
+)

@@ -7,12 +7,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from rebase_hf.errors import StudentError
 from rebase_hf.quality.answers import normalize_answer
 from rebase_hf.task import METRICS, Task
 
 Metric = Callable[[Sequence[str], Sequence[str]], float]
 
+# Metrics of which less is better.
+ERRORS = frozenset({"ece"})
+CALIBRATION_BINS = 15
 CHRF_ORDER = 6
 CHRF_BETA = 2.0
 
@@ -80,6 +85,25 @@ def chrf(predictions: Sequence[str], references: Sequence[str]) -> float:
     precision, recall = _mean(precisions), _mean(recalls)
     weight = CHRF_BETA**2
     return (1 + weight) * precision * recall / (weight * precision + recall) if precision + recall else 0.0
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, references: Sequence[str], labels: Sequence[str], bins: int = CALIBRATION_BINS
+) -> float:
+    """Return how far a classifier's confidence is from how often it is right (Guo et al., arXiv 1706.04599, eq. 3).
+
+    Predictions are put into bins of equal width by the probability of the likeliest label; of each bin the mean
+    confidence is compared with the accuracy, and bins weigh as many rows as they hold.
+
+    Args:
+        probabilities: Shape (rows, labels), in the order of `labels`.
+    """
+    confidence = probabilities.max(axis=1)
+    right = np.array([labels[place] for place in probabilities.argmax(axis=1)]) == np.array(references)
+    # A bin holds its upper edge, as in the paper.
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = [abs(confidence[number == one].sum() - right[number == one].sum()) for one in range(bins)]
+    return float(sum(gaps) / len(references))
 
 
 METRIC_FUNCTIONS: dict[str, Metric] = {

@@ -4,8 +4,9 @@ student.json            format, kind, base model, labels in order, seed, version
 task.yaml               the task
 training.json           how it was trained: the facts for its card
 config.json, model.safetensors, tokenizer.json, ...    the model, as its own library saves it
-head.safetensors        SetFit students: the classifier (coef, intercept, and its classes in the file's metadata)
-model_head.pkl          SetFit students: the same head for plain `SetFitModel.from_pretrained`; never read here
+head.safetensors        SetFit and linear students: the classifier (coef, intercept, classes in the file's metadata)
+model_head.pkl          SetFit and linear students: the same for plain `SetFitModel.from_pretrained`; never read here
+adapter_model.safetensors    causal students saved as an adapter: what LoRA learnt, beside adapter_config.json
 reranker/               grounded students: what chooses their passages
 knowledge/              grounded students with a knowledge store: the index that they retrieve from
 local.json              grounded students: where their index lies on this machine; never published
@@ -26,13 +27,20 @@ FORMAT = 1
 MANIFEST = "student.json"
 FACTS = "training.json"
 HEAD = "head.safetensors"
+PICKLE = "model_head.pkl"
+ADAPTER = "adapter_model.safetensors"
 RERANKER = "reranker"
 KNOWLEDGE = "knowledge"
 LOCAL = "local.json"
+# What one kind of student has and another has not: left there, a library would take the folder for the other kind.
+OF_SOME_KINDS = (
+    *(HEAD, PICKLE, ADAPTER, "adapter_config.json", "modules.json", "config_setfit.json", "model.safetensors"),
+    *("config_sentence_transformers.json", "generation_config.json", "config.json", LOCAL),
+)
 # What a student from the Hub needs. Pickles and Python files are not even downloaded.
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.md", "*.jinja", f"{KNOWLEDGE}/*")
 NOT_DOWNLOADED = ("*.pkl", "*.pickle", "*.py")
-LIBRARIES = ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn")
+LIBRARIES = ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn", "peft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def begin_saving(folder: str | Path) -> Path:
     if path.exists() and not path.is_dir():
         raise StudentError(f"{path} is a file; give a folder to save the student in.")
     path.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, LOCAL):
+    for name in (MANIFEST, *OF_SOME_KINDS):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / RERANKER, ignore_errors=True)
     return path

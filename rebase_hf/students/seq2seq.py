@@ -1,28 +1,58 @@
 """The sequence-to-sequence student: from instruction and inputs to the output, its reasoning first if there is one.
 
-For a task with rationales the target is the rationale and then `Answer: ...` (KARD, ReBase); what is returned and
-scored is what follows the last `Answer:`.
+For a task with rationales the target is the rationale and then `Answer: ...` (KARD, ReBase), or the rationale is a
+task of its own (distilling step by step); see `texts.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import require
 from rebase_hf.students.facts import training_facts
+from rebase_hf.students.kind import StudentKind, check_choice, check_number
 from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.second_task import KEY, collating_both, with_second_task
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.texts import RATIONALES, answer_in, rationale_mode, second_task, source_text, target_text
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
+from rebase_hf.students.writing import write_texts
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
 DEFAULT_BASE_MODEL = "google/flan-t5-small"
-BATCH_SIZE = 8
-LEARNING_RATE = 3e-4
-MAX_SOURCE_TOKENS = 512
 MAX_TARGET_TOKENS = 256
-MARKER = "Answer:"
 AUTO_CLASS = "AutoModelForSeq2SeqLM"
+Texts = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seq2SeqOptions:
+    """How a sequence-to-sequence student is trained.
+
+    Attributes:
+        batch_size: Rows of one step.
+        learning_rate: At the first step; it falls to zero at the last.
+        max_length: What it reads is cut after so many tokens.
+        rationales: `target`: written before each answer; `task`: learnt under a prefix of its own, and not written
+            when it answers; `none`: not learnt. None takes `target` in a task that reasons.
+        rationale_weight: What the loss of a rationale counts beside an answer's, where it is a task of its own.
+    """
+
+    batch_size: int = 8
+    learning_rate: float = 3e-4
+    max_length: int = 512
+    rationales: str | None = None
+    rationale_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("batch_size", self.batch_size, 1)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1)
+        check_number("max_length", self.max_length, 4)
+        check_number("rationale_weight", self.rationale_weight, 0)
+        if self.rationales is not None:
+            check_choice("rationales", self.rationales, RATIONALES)
 
 
 class Seq2SeqStudent:
@@ -36,36 +66,29 @@ class Seq2SeqStudent:
         self.tokenizer = tokenizer
         self.facts: Mapping[str, Any] = dict(facts)
 
+    @property
+    def rationales(self) -> str:
+        """How it learnt rationales."""
+        return str(self.facts.get("rationales") or ("target" if self.task.reasons else "none"))
+
     def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the output for each input, in order: of a task that reasons the answer alone."""
-        texts = self.generate(inputs)
-        return [parse_answer(text) for text in texts] if self.task.reasons else [text.strip() for text in texts]
+        """Return the output for each input, in order: without its rationale, and of a task with labels a label.
+
+        A student that reasons first can end with what is no label; that text is then returned as it is.
+        """
+        if self.task.labels and self.rationales != "target":
+            return self._write(inputs, choices=self._labels())
+        return [answer_in(self.task, text, self.rationales) for text in self.generate(inputs)]
 
     def generate(self, inputs: Sequence[Input]) -> list[str]:
         """Return what the model writes for each input, its reasoning included. Greedy: the same each time."""
-        import torch
-
-        rows = check_inputs(self.task, inputs)
-        texts: list[str] = []
-        for start in range(0, len(rows), BATCH_SIZE):
-            batch = self.tokenizer(
-                [source_text(self.task, row) for row in rows[start : start + BATCH_SIZE]],
-                truncation=True,
-                max_length=MAX_SOURCE_TOKENS,
-                padding=True,
-                return_tensors="pt",
-                return_token_type_ids=False,
-            ).to(self.model.device)
-            with torch.inference_mode():
-                written = self.model.generate(**batch, max_new_tokens=MAX_TARGET_TOKENS, do_sample=False, num_beams=1)
-            texts.extend(self.tokenizer.batch_decode(written, skip_special_tokens=True))
-        return texts
+        return self._write(inputs)
 
     def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
         """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
         return evaluation_scores(self, rows)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForSeq2SeqLM` read."""
         path = begin_saving(folder)
         with quiet_loading():
@@ -73,51 +96,92 @@ class Seq2SeqStudent:
             self.tokenizer.save_pretrained(path)
         return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
 
+    def _write(self, inputs: Sequence[Input], choices: Mapping[tuple[int, ...], str] | None = None) -> list[str]:
+        longest = int(self.facts["max_length"])
+        sources = [source_text(self.task, row, self.rationales) for row in check_inputs(self.task, inputs)]
+        return write_texts(
+            self.model,
+            self.tokenizer,
+            [_read(self.tokenizer, source, longest) for source in sources],
+            batch_size=int(self.facts["batch_size"]),
+            new_tokens=MAX_TARGET_TOKENS,
+            choices=choices,
+        )
+
+    def _labels(self) -> dict[tuple[int, ...], str]:
+        return {tuple(self.tokenizer(text_target=label)["input_ids"]): label for label in self.task.labels}
+
 
 def train_seq2seq_student(
-    task: Task, rows: Sequence[TrainingRow], *, base_model: str | None, seed: int, rows_shown: int
+    task: Task,
+    rows: Sequence[TrainingRow],
+    *,
+    base_model: str | None,
+    seed: int,
+    max_pairs: int,
+    options: Seq2SeqOptions,
 ) -> Seq2SeqStudent:
-    """Train a sequence-to-sequence student on exactly `rows_shown` rows, repeated as needed."""
-    texts = [(source_text(task, row.fields), target_text(task, row)) for row in rows]
-    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=rows_shown)
+    """Train a sequence-to-sequence student on exactly `max_pairs` rows, repeated as needed."""
+    mode = rationale_mode(task, rows, options.rationales)
+    texts = [(source_text(task, row.fields, mode), target_text(task, row, mode)) for row in rows]
+    seconds = [second_task(task, row) for row in rows] if mode == "task" else None
+    model, tokenizer = train_on_texts(
+        texts, base_model=base_model, seed=seed, shown=max_pairs, seconds=seconds, options=options
+    )
     facts = training_facts(
         task,
         rows,
         base_model=base_model or DEFAULT_BASE_MODEL,
         seed=seed,
         settings={
-            "method": "sequence to sequence" + (", rationale before the answer" if task.reasons else ""),
-            "max_pairs": rows_shown,
-            "batch_size": BATCH_SIZE,
-            "learning_rate": LEARNING_RATE,
-            "max_length": MAX_SOURCE_TOKENS,
+            "method": "sequence to sequence",
+            "max_pairs": max_pairs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "max_length": options.max_length,
+            "rationales": mode,
+            **({"rationale_weight": options.rationale_weight} if mode == "task" else {}),
         },
     )
     return Seq2SeqStudent(task, model, tokenizer, facts)
 
 
 def train_on_texts(
-    texts: Sequence[tuple[str, str]], *, base_model: str | None, seed: int, shown: int
+    texts: Sequence[Texts],
+    *,
+    base_model: str | None,
+    seed: int,
+    shown: int,
+    seconds: Sequence[Texts | None] | None = None,
+    options: Seq2SeqOptions | None = None,
 ) -> tuple[Any, Any]:
     """Return a model trained to write the second text of each pair when it reads the first, and its tokenizer.
 
     Args:
         shown: How many pairs it is shown, all of them in a shuffled order, again and again.
+        seconds: For each pair, another one to learn in the same step, counting `options.rationale_weight`.
     """
-    require("torch", what="A sequence-to-sequence student", extra="trainer")
+    require("accelerate", what="A sequence-to-sequence student", extra="trainer")
+    options = options or Seq2SeqOptions()
     with training_run(seed) as scratch:
         from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_BASE_MODEL)
-        features = [_feature(tokenizer, source, target) for source, target in texts]
+        order = repeat_rows(len(texts), shown, seed)
+        # Each pair is prepared once, however often it is shown, and not at all where it never is.
+        features = {place: _feature(tokenizer, texts[place], options.max_length) for place in sorted(set(order))}
+        for place, feature in features.items():
+            if seconds and (second := seconds[place]) is not None:
+                feature[KEY] = _feature(tokenizer, second, options.max_length)
+        collator = DataCollatorForSeq2Seq(tokenizer, model=model)
         run_trainer(
-            Seq2SeqTrainer,
+            with_second_task(Seq2SeqTrainer, options.rationale_weight) if seconds else Seq2SeqTrainer,
             Seq2SeqTrainingArguments,
             model,
-            [features[place] for place in repeat_rows(len(features), shown, seed)],
-            collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-            batch_size=BATCH_SIZE,
-            learning_rate=LEARNING_RATE,
+            [features[place] for place in order],
+            collator=collating_both(collator) if seconds else collator,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
             seed=seed,
             scratch=scratch,
         )
@@ -130,25 +194,22 @@ def load_seq2seq_student(saved: SavedStudent) -> Seq2SeqStudent:
     return Seq2SeqStudent(saved.task, model, tokenizer, saved.facts)
 
 
-def source_text(task: Task, row: Mapping[str, str]) -> str:
-    """Return what the model reads: the instruction, then each input by its name."""
-    return "\n".join([task.instruction, "", *(f"{name}: {row[name]}" for name in task.inputs)])
+def _read(tokenizer: Any, source: str, max_length: int) -> dict[str, Any]:
+    return dict(tokenizer(source, truncation=True, max_length=max_length, return_token_type_ids=False))
 
 
-def target_text(task: Task, row: TrainingRow) -> str:
-    """Return what the model learns to write: the output, after its rationale and the marker in a task that reasons."""
-    output = row.fields[task.output]
-    if not task.reasons:
-        return output
-    return f"{row.rationale}\n{MARKER} {output}" if row.rationale else f"{MARKER} {output}"
-
-
-def parse_answer(text: str) -> str:
-    """Return what follows the last marker; all of a text that has none."""
-    return text.rpartition(MARKER)[2].strip()
-
-
-def _feature(tokenizer: Any, source: str, target: str) -> dict[str, Any]:
-    read = tokenizer(source, truncation=True, max_length=MAX_SOURCE_TOKENS, return_token_type_ids=False)
+def _feature(tokenizer: Any, pair: Texts, max_length: int) -> dict[str, Any]:
+    source, target = pair
     written = tokenizer(text_target=target, truncation=True, max_length=MAX_TARGET_TOKENS)
-    return {**read, "labels": written["input_ids"]}
+    return {**_read(tokenizer, source, max_length), "labels": written["input_ids"]}
+
+
+KIND = StudentKind(
+    name="seq2seq",
+    does=("generation", "classification", "extractive"),
+    needs={"accelerate": "trainer"},
+    default_model=DEFAULT_BASE_MODEL,
+    options=Seq2SeqOptions,
+    train=train_seq2seq_student,
+    load=load_seq2seq_student,
+)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from rebase_hf.errors import StudentError
 from rebase_hf.rows import Example
-from rebase_hf.students.metrics import score
+from rebase_hf.students.metrics import expected_calibration_error, score
 from rebase_hf.task import Task
 
 Input = str | Mapping[str, Any]
@@ -18,7 +18,7 @@ class Student(Protocol):
 
     Attributes:
         task: The task that it was trained for.
-        kind: `setfit`, `extractive`, `seq2seq` or `grounded`.
+        kind: The name of its kind: `setfit`, `encoder`, ...
         facts: How it was trained, as `training.json` holds it.
     """
 
@@ -32,8 +32,8 @@ class Student(Protocol):
     def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
         """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the student to a folder that stands alone."""
+    def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
+        """Write the student to a folder that stands alone; without `pickle`, nothing in it has to be unpickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,19 @@ def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:
 def evaluation_scores(student: Student, rows: Iterable[Any] | None) -> dict[str, float]:
     """Return a student's metrics on labelled rows, by default on its task's evaluation rows.
 
+    Of a student that says how sure it is, its calibration error (`ece`) is the last.
+
     Raises:
         StudentError: There are no such rows.
     """
     held_out = evaluation_fields(student.task, rows)
-    return score(student.task, student.predict(held_out), [row[student.task.output] for row in held_out])
+    references = [row[student.task.output] for row in held_out]
+    if not hasattr(student, "predict_proba"):
+        return score(student.task, student.predict(held_out), references)
+    labels = list(student.task.labels)
+    probabilities = student.predict_proba(held_out)
+    scores = score(student.task, [labels[place] for place in probabilities.argmax(axis=1)], references)
+    return scores | {"ece": expected_calibration_error(probabilities, references, labels)}
 
 
 def evaluation_fields(task: Task, rows: Iterable[Any] | None) -> list[dict[str, str]]:

@@ -1,52 +1,53 @@
 """Train the student that fits a task, and load it again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model
-from rebase_hf.errors import StudentError, require
+from rebase_hf.embedding_model import find_embedding_model
+from rebase_hf.errors import StudentError
+from rebase_hf.students.leaks import without_leaks
+from rebase_hf.students.named import KINDS, kind_for
 from rebase_hf.students.saving import read_saved
 from rebase_hf.students.student import Student, TrainingRow, distinct_rows, training_rows
 from rebase_hf.task import Task
 
-if TYPE_CHECKING:
-    from rebase_hf.students.grounded_training import GroundedOptions
-
 DEFAULT_MAX_PAIRS = 1200
-KINDS = ("setfit", "extractive", "seq2seq", "grounded")
 
 
 def train_student(
     task: Any,
     dataset: Any,
     *,
+    kind: str | None = None,
     base_model: str | None = None,
     output_dir: str | Path | None = None,
     seed: int = 0,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     include_examples: bool = True,
-    kind: str | None = None,
     index: Any = None,
-    grounded: "GroundedOptions | None" = None,
+    **options: Any,
 ) -> Student:
-    """Train a student for a task, of the kind that the task and the rows ask for.
+    """Train a student for a task, of the kind that the task and the rows ask for, or that `kind` names.
 
-    classification -> SetFit; extractive -> an encoder that answers with a span of the text; generation -> a
-    sequence-to-sequence model, which learns to reason first where the task's rows have rationales. Rows with a column
-    `passages` (method `kard`) -> a student that retrieves, reasons and votes, whatever the task.
+    classification -> SetFit, or an encoder where a row has several inputs; extractive -> an encoder that answers with
+    a span of the text; generation -> a sequence-to-sequence model, which learns to reason first where the task's rows
+    have rationales. Rows with a column `passages` (method `kard`) -> a student that retrieves, reasons and votes,
+    whatever the task. Rows that give away the task's evaluation set, where it names one, are left out of training,
+    counted and told.
 
     Args:
         task: A Task, or whatever `Task.load` takes.
         dataset: A `datasets.Dataset` (or a DatasetDict with a `train` split), or an iterable of dicts or Examples.
+        kind: `setfit`, `encoder` or `linear` for classification; `extractive`; `seq2seq`, `causal` or `grounded` for
+            any task.
         base_model: Folder or Hub id of the model to start from; None takes the kind's default.
         output_dir: Save the student there.
         max_pairs: How much it is trained: the number of pairs (SetFit), or of rows shown, repeated as needed (the
-            others). The same whatever the number of rows.
+            others). The same whatever the number of rows. A linear student sees every row, whatever it says.
         include_examples: Train on the task's own examples too.
-        kind: `setfit`, `extractive`, `seq2seq` or `grounded`, in place of what fits.
         index: Where a grounded student finds its passages: a RowIndex, its folder or Hub id.
-        grounded: How a grounded student is trained, and reads.
+        options: The kind's own: `learning_rate`, `batch_size`, `max_length`, `rationales`, `reading`, ...
 
     Raises:
         StudentError: It can't be trained on what was given.
@@ -59,88 +60,72 @@ def train_student(
         ['billing']
     """
     task = Task.load(task)
-    every = True if kind == "grounded" else None
-    rows = training_rows(task, dataset, include_examples=include_examples, rationales=every)
+    every = True if kind is not None and kind_for(task, kind).each_rationale else None
+    given = training_rows(task, dataset, include_examples=include_examples, rationales=every)
+    rows, _ = without_leaks(task, given, task.evaluation_rows())
     student = train_on_rows(
-        task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs, kind=kind, index=index, grounded=grounded
+        task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index, options=options
     )
     if output_dir is not None:
         student.save(output_dir)
     return student
 
 
-def student_kind(task: Task, rows: Sequence[TrainingRow], kind: str | None = None) -> str:
-    """Return the kind of student that fits a task and its rows, or the one asked for.
-
-    Raises:
-        StudentError: There is no such kind, or it can't do the task.
-    """
-    fitting = {"classification": "setfit", "extractive": "extractive", "generation": "seq2seq"}[task.kind]
-    if kind is None:
-        return "grounded" if any(row.passages is not None for row in rows) else fitting
-    if kind not in KINDS:
-        raise StudentError(f"`kind` is `{kind}`; expected one of {', '.join(KINDS)}.")
-    if kind in ("setfit", "extractive") and kind != fitting:
-        raise StudentError(
-            f"A student of kind `{kind}` can't do task `{task.name}`, a {task.kind} task; expected {fitting}, seq2seq "
-            "or grounded."
-        )
-    return kind
+def have_passages(rows: Sequence[TrainingRow]) -> bool:
+    """Return whether passages were looked for, for some row: then they are for a student that reads them."""
+    return any(row.passages is not None for row in rows)
 
 
 def train_on_rows(
     task: Task,
     rows: Sequence[TrainingRow],
     *,
+    kind: str | None = None,
     base_model: str | None,
     seed: int,
     max_pairs: int,
-    kind: str | None = None,
     index: Any = None,
-    grounded: "GroundedOptions | None" = None,
+    options: Any = None,
 ) -> Student:
-    """Train the kind of student that fits the task, or the one asked for, on rows that are ready."""
+    """Train the kind of student that fits the task and the rows, or that `kind` names, on rows that are ready.
+
+    Args:
+        options: The kind's own: a mapping, or the dataclass that holds them.
+    """
     if max_pairs < 1:
         raise StudentError(f"`max_pairs` is {max_pairs}; a student needs at least 1 to learn from.")
-    kind = student_kind(task, rows, kind)
-    if kind == "grounded":
-        from rebase_hf.students.grounded_training import train_grounded_student
-
-        return train_grounded_student(
-            task, rows, base_model=base_model, seed=seed, rows_shown=max_pairs, index=index, options=grounded
-        )
-    rows = distinct_rows(task, rows)
-    if kind == "setfit":
-        from rebase_hf.students.classification import train_setfit_student
-
-        return train_setfit_student(task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs)
-    if kind == "extractive":
-        from rebase_hf.students.extractive import train_extractive_student
-
-        return train_extractive_student(task, rows, base_model=base_model, seed=seed, rows_shown=max_pairs)
-    from rebase_hf.students.seq2seq import train_seq2seq_student
-
-    return train_seq2seq_student(task, rows, base_model=base_model, seed=seed, rows_shown=max_pairs)
+    chosen = kind_for(task, kind, passages=have_passages(rows))
+    read = chosen.read_options(options)
+    chosen.require(read)
+    if not chosen.each_rationale:
+        rows = distinct_rows(task, rows)
+    where = {"index": index} if chosen.reads_index else {}
+    return chosen.train(task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs, options=read, **where)
 
 
-def check_base_model(task: Task, base_model: str | None, *, passages: bool = False) -> None:
+def check_base_model(
+    task: Task,
+    base_model: str | None,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    passages: bool = False,
+) -> None:
     """Raise when the student of a task could not be trained here: before anything is paid for its data.
 
     Args:
-        passages: Its rows will have passages, so that it will be a grounded one.
+        passages: Its rows will have passages.
 
     Raises:
         MissingExtraError: What this kind of student is trained with is not installed.
-        StudentError: Its base model is neither a folder, nor in the local cache, nor to be had from the Hub.
+        StudentError: The kind does not fit the task, an option is wrong, or the base model is neither a folder, nor
+            in the local cache, nor to be had from the Hub.
     """
-    extra = "setfit" if task.kind == "classification" and not passages else "trainer"
-    require("setfit" if extra == "setfit" else "transformers", what=f"A student for a {task.kind} task", extra=extra)
-    from rebase_hf.students.seq2seq import DEFAULT_BASE_MODEL
-
-    writes = task.kind == "generation" or passages
-    _check_model(base_model or (DEFAULT_BASE_MODEL if writes else DEFAULT_MODEL))
-    if passages:
-        _check_model(DEFAULT_MODEL)
+    chosen = kind_for(task, kind, passages=passages)
+    read = chosen.read_options(options)
+    chosen.require(read)
+    for name in (base_model or chosen.default_model, *chosen.other_models(read)):
+        _check_model(name)
 
 
 def _check_model(name: str) -> None:
@@ -173,25 +158,13 @@ def load_student(path_or_repo_id: str | Path, revision: str | None = None, *, in
         MissingExtraError: What it runs on is not installed.
     """
     saved = read_saved(path_or_repo_id, revision)
-    if saved.kind == "grounded":
-        from rebase_hf.students.grounded import load_grounded_student
-
-        return load_grounded_student(saved, index)
-    if index is not None and saved.kind in KINDS:
+    if saved.kind not in KINDS:
+        raise StudentError(
+            f"Student {path_or_repo_id} is of kind `{saved.kind}`; this version knows {', '.join(KINDS)}. "
+            "Upgrade rebase-hf."
+        )
+    if KINDS[saved.kind].reads_index:
+        return KINDS[saved.kind].load(saved, index=index)
+    if index is not None:
         raise StudentError(f"Student {path_or_repo_id} is of kind `{saved.kind}`, which reads no index. Leave it out.")
-    if saved.kind == "setfit":
-        from rebase_hf.students.classification import load_setfit_student
-
-        return load_setfit_student(saved)
-    if saved.kind == "extractive":
-        from rebase_hf.students.extractive import load_extractive_student
-
-        return load_extractive_student(saved)
-    if saved.kind == "seq2seq":
-        from rebase_hf.students.seq2seq import load_seq2seq_student
-
-        return load_seq2seq_student(saved)
-    raise StudentError(
-        f"Student {path_or_repo_id} is of kind `{saved.kind}`; this version knows {', '.join(KINDS)}. Upgrade "
-        "rebase-hf."
-    )
+    return KINDS[saved.kind].load(saved)

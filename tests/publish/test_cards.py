@@ -117,3 +117,29 @@ def test_verdict_is_honest_when_the_student_is_worse(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match=r"report\.json, task\.yaml, data/train\.parquet"):
         render_dataset_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "library", "plain"),
+    [
+        ("setfit", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
+        ("setfit", [], "setfit", None),
+        ("linear", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
+        ("encoder", [], "transformers", 'pipeline("text-classification", "org/s")'),
+        ("causal", ["adapter_model.safetensors"], "peft", None),
+        ("causal", [], "transformers", None),
+    ],
+)
+def test_the_student_card_names_the_library_that_reads_it(run: Path, kind, files, library, plain) -> None:
+    student = run / "student"
+    (student / "student.json").write_text(json.dumps({"format": 1, "kind": kind, "base_model": "org/base"}))
+    (student / "training.json").write_text(
+        json.dumps({"method": "some method", "max_pairs": 600, "learning_rate": 2e-4, "seed": 0})
+    )
+    for name in files:
+        (student / name).touch()
+    text = render_student_card(run, repo_id="org/s")
+    assert ModelCard(text).data.library_name == library
+    assert plain in text if plain else "Or without rebase_hf" not in text
+    assert "How: some method; max\\_pairs 600, learning\\_rate 0.0002, seed 0." in text
+    assert ("2209.11055" in text) == (kind == "setfit")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rebase_hf.task import Task
+from tests.doubles.chat_model import make_chat_model
 from tests.doubles.tiny_models import make_bert, make_sentence_encoder, make_t5
 
 
@@ -25,6 +26,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny random T5."""
     return make_t5(tmp_path_factory.mktemp("t5"))
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny random Llama with a chat template."""
+    return make_chat_model(tmp_path_factory.mktemp("chat"))
 
 
 @pytest.fixture

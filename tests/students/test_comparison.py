@@ -1,9 +1,12 @@
+import json
 import statistics
 
 import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare
+from rebase_hf.students.comparison import _drawn_gold
+from rebase_hf.students.student import training_rows
 from rebase_hf.task import Task
 from tests.doubles.tiny_models import ROWS
 
@@ -47,6 +50,7 @@ def test_report_states_the_terms(comparison, tiny_encoder):
     assert comparison.to_report()["comparison"] == {
         "metric": "accuracy",
         "seeds": [4, 5],
+        "kind": "setfit",
         "max_pairs": 48,
         "per_seed": {
             "student": [run["accuracy"] for run in comparison.scores["student"]],
@@ -54,7 +58,9 @@ def test_report_states_the_terms(comparison, tiny_encoder):
         },
         "train_rows": 14,
         "few_examples": 1,
+        "gold_rows": None,
         "evaluation_rows": 2,
+        "leaks": {},
         "base_model": "tiny-encoder",
     }
 
@@ -80,3 +86,52 @@ def test_majority_is_that_of_the_training_data_not_of_the_held_out_rows(task, ti
 def test_a_task_without_held_out_rows_is_refused_before_training(task):
     with pytest.raises(StudentError, match="has no evaluation rows to score students by"):
         compare(task, ROWS)
+
+
+@pytest.fixture
+def gold_task(task, tmp_path):
+    rows = [{"message": f"{row['message']} {n}", "team": row["team"]} for n in range(3) for row in ROWS]
+    (tmp_path / "gold.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return Task.load({**task.to_dict(), "train": {"path": str(tmp_path / "gold.jsonl")}})
+
+
+def test_a_student_of_as_many_gold_rows_stands_beside(gold_task, held_out, tiny_encoder):
+    rows = ROWS[:5]
+    compared = compare(gold_task, rows, seeds=(0, 1), kind="linear", base_model=tiny_encoder, evaluation=held_out)
+    assert compared.gold_rows == compared.train_rows == 6
+    report = compared.to_report()
+    assert len(report["comparison"]["per_seed"]["gold_rows"]) == 2
+    assert report["comparison"]["max_pairs"] is None and report["comparison"]["kind"] == "linear"
+    assert set(report["baselines"]["gold_rows"]) == set(report["student"])
+
+
+def test_gold_rows_are_drawn_anew_for_each_seed_and_alike_for_the_same(gold_task):
+    gold, student = training_rows(gold_task, gold_task.train_rows()), training_rows(gold_task, ROWS[:5])
+    first, again, other = (_drawn_gold(gold, student, seed) for seed in (0, 0, 1))
+    assert first == again != other
+    assert [row.is_example for row in first] == [True] + [False] * 5
+
+
+def test_rows_that_give_away_held_out_rows_are_left_out_and_counted(gold_task, tiny_encoder, caplog):
+    held_out = [{"message": ROWS[0]["message"].upper() + "!", "team": "billing"}, {"message": "hm", "team": "account"}]
+    compared = compare(gold_task, ROWS, seeds=(0,), kind="linear", base_model=tiny_encoder, evaluation=held_out)
+    assert compared.leaks == {"student": 1, "gold_rows": 3}
+    assert compared.train_rows == len(ROWS)  # one less, and the example
+    assert "1 of 13 rows of `student` overlap the evaluation set" in caplog.text
+    assert compared.to_report()["comparison"]["leaks"] == {"student": 1, "gold_rows": 3}
+
+
+def test_rationales_of_the_dataset_are_learnt_and_others_need_none(tiny_t5):
+    task = Task.load({"name": "reverse", "instruction": "Turn.", "examples": [{"input": "xy", "output": "yx"}]})
+    rows = [{"input": text, "output": text[::-1], "rationale": "turned"} for text in ("ab", "cd")]
+    compared = compare(
+        task,
+        rows,
+        seeds=(0,),
+        max_pairs=8,
+        base_model=tiny_t5,
+        evaluation=[{"input": "zz", "output": "zz"}],
+        rationales="task",
+    )
+    assert compared.student.facts["rationales"] == "task"
+    assert set(compared.scores) == {"student", "few_examples", "majority"}

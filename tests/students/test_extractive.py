@@ -62,7 +62,7 @@ def test_the_answer_is_marked_in_the_window_that_holds_it_and_nowhere_else(task,
     from rebase_hf.students.extractive import _features
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"})
+    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
     marked = [f for f in features if (f["start_positions"], f["end_positions"]) != (0, 0)]
     assert 1 <= len(marked) < len(features)
     for feature in marked:
@@ -103,3 +103,57 @@ def test_compare_scores_spans(task, tiny_bert):
     report = compare(task, ROWS, seeds=(0,), max_pairs=16, base_model=tiny_bert, evaluation=ROWS[:3]).to_report()
     assert list(report["student"]) == ["squad_f1", "exact_match"]
     assert report["baselines"]["majority"]["exact_match"] == 0  # "30", the example's, is first of equals
+
+
+NOTHING = [{"question": "how much was billed ?", "text": f"the box {n} is wet .", "amount": ""} for n in "abcdefgh"]
+
+
+def test_rows_without_an_answer_teach_to_give_none(task, tiny_bert, tmp_path):
+    student = train_student(task, [*ROWS, *NOTHING], base_model=tiny_bert, max_pairs=32, output_dir=tmp_path / "s")
+    assert (student.facts["rows_without_answer"], student.facts["no_answer_threshold"]) == (8, 0.0)
+    loaded = load_student(tmp_path / "s")
+    assert loaded.predict([*ROWS, *NOTHING]) == student.predict([*ROWS, *NOTHING])
+
+
+def test_the_answer_is_nothing_in_every_window_of_a_row_without_one(task, tiny_bert):
+    from transformers import AutoTokenizer
+
+    from rebase_hf.students.extractive import _features
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    features = _features(task, tokenizer, {**NOTHING[0], "text": FILLER}, 96)
+    assert len(features) > 1
+    assert {(f["start_positions"], f["end_positions"]) for f in features} == {(0, 0)}
+
+
+def test_above_the_threshold_it_answers_and_below_it_says_nothing(saved, task):
+    student, _ = saved
+    for threshold, said in ((-1e9, True), (1e9, False)):
+        strict = type(student)(
+            task, student.model, student.tokenizer, {**student.facts, "no_answer_threshold": threshold}
+        )
+        assert [bool(answer) for answer in strict.predict(ROWS)] == [said] * len(ROWS)
+
+
+@pytest.mark.slow
+def test_a_small_encoder_learns_where_there_is_nothing(task, tiny_bert):
+    student = train_student(task, [*ROWS, *NOTHING], base_model=tiny_bert, max_pairs=8000, learning_rate=1e-3)
+    assert student.predict(NOTHING) == [""] * len(NOTHING)
+    assert student.evaluate(ROWS)["exact_match"] >= 0.75
+
+
+def test_plain_transformers_finds_the_same_span(saved):
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    student, folder = saved
+    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    row = ROWS[1]
+    given = tokenizer(row["question"], row["text"], return_tensors="pt", return_offsets_mapping=True)
+    offsets = given.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        found = model(**given)
+    text = [place for place, part in enumerate(given.sequence_ids(0)) if part == 1]
+    scores = {(a, b): float(found.start_logits[0, a] + found.end_logits[0, b]) for a in text for b in text if a <= b}
+    first, last = max(scores, key=scores.get)
+    assert student.predict([row]) == [row["text"][offsets[first][0] : offsets[last][1]]]

@@ -1,6 +1,5 @@
 import json
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from rebase_hf.methods.grounded_text import grounded_input, grounded_target, pas
 from rebase_hf.rows import Example
 from rebase_hf.students import compare, load_student, train_student
 from rebase_hf.students.consulting import ConsultedStudent
-from rebase_hf.students.grounded_training import GroundedOptions, training_texts
+from rebase_hf.students.grounded_training import training_texts
 from rebase_hf.students.reading import Reading, settle
 from rebase_hf.students.reranker_training import RerankerOptions
 from rebase_hf.students.student import TrainingRow, training_rows
@@ -28,14 +27,14 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def options(tiny_bert):
-    return GroundedOptions(reranker_model=tiny_bert, reading=Reading(votes=3, max_tokens=16))
+    return {"reranker_model": tiny_bert, "reading": Reading(votes=3, max_tokens=16)}
 
 
 @pytest.fixture(scope="module")
 def saved(index, options, tiny_t5, tmp_path_factory):
     folder = tmp_path_factory.mktemp("grounded") / "student"
     student = train_student(
-        make_task(), make_rows(), base_model=tiny_t5, index=index, grounded=options, max_pairs=80, output_dir=folder
+        make_task(), make_rows(), base_model=tiny_t5, index=index, **options, max_pairs=80, output_dir=folder
     )
     return student, folder
 
@@ -64,7 +63,7 @@ def test_rows_that_are_to_be_read_without_passages_get_none(index, options, tiny
     completed = completed_rows(task, read, index, Reading(passages=1), Apart(task, read))
     assert [row.passages for row in completed] == [tuple(row["passages"]) for row in rows]
     none = [{**row, "passages": []} for row in make_rows()]
-    student = train_student(task, none, base_model=tiny_t5, grounded=options, max_pairs=8)
+    student = train_student(task, none, base_model=tiny_t5, **options, max_pairs=8)
     assert (student.kind, student.reading.passages) == ("grounded", 0), "reasoning distillation, as kard makes it"
 
 
@@ -280,13 +279,13 @@ def test_without_an_index_or_rationales_it_is_not_trained(tiny_t5, index, option
         train_student(make_task(), make_rows(), base_model=tiny_t5)
     bare = [{**row, "rationale": None} for row in make_rows()]
     with pytest.raises(StudentError, match="has a `rationale`"):
-        train_student(make_task(), bare, base_model=tiny_t5, index=index, grounded=options)
+        train_student(make_task(), bare, base_model=tiny_t5, index=index, **options)
 
 
 def test_reasoning_distillation_reads_no_passages_and_needs_no_index(tiny_t5, options, tmp_path):
-    without = replace(options, knowledge=False)
+    without = options | {"knowledge": False}
     student = train_student(
-        make_task(), make_rows(), base_model=tiny_t5, grounded=without, max_pairs=8, output_dir=tmp_path / "s"
+        make_task(), make_rows(), base_model=tiny_t5, **without, max_pairs=8, output_dir=tmp_path / "s"
     )
     assert (student.reading.passages, student.index, student.reranker) == (0, None, None)
     student.tokenizer = Recording(student.tokenizer)
@@ -306,17 +305,17 @@ def test_the_answer_alone_is_learnt_once_a_question():
 
 
 def test_answers_alone_are_trained_on_each_question_once(tiny_t5, options):
-    without = replace(options, knowledge=False, reasoning=False)
-    student = train_student(make_task(), make_rows(), base_model=tiny_t5, grounded=without, max_pairs=8)
+    without = options | {"knowledge": False, "reasoning": False}
+    student = train_student(make_task(), make_rows(), base_model=tiny_t5, **without, max_pairs=8)
     assert student.facts["train_rows"] == 10, "nine questions and the example"
 
 
 def test_its_reranker_is_measured_on_questions_it_was_not_trained_on(index, options, tiny_t5, caplog):
     rows = [{**row, "question": f"{row['question']} {place // 2}"} for place, row in enumerate(make_rows() * 3)]
-    brief = replace(options, reranker=RerankerOptions(most_shown=1))
+    brief = options | {"reranker": RerankerOptions(most_shown=1)}
     with caplog.at_level(logging.WARNING):
         student = train_student(
-            make_task(), rows, base_model=tiny_t5, index=index, grounded=brief, max_pairs=8, include_examples=False
+            make_task(), rows, base_model=tiny_t5, index=index, **brief, max_pairs=8, include_examples=False
         )
     told = student.facts["reranker"]["held_out"]
     assert student.facts["questions"] == 27
@@ -368,7 +367,7 @@ def test_comparison_sets_it_beside_reasoning_without_passages(index, options, ti
         base_model=tiny_t5,
         evaluation=rows,
         index=index,
-        grounded=replace(options, reranker=RerankerOptions(most_shown=2)),
+        **options | {"reranker": RerankerOptions(most_shown=2)},
     )
     report = compared.to_report()
     assert set(report["baselines"]) == {"reasoning_only", "few_examples", "majority"}

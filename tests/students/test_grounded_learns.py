@@ -7,7 +7,6 @@ from datasets import Dataset, DatasetInfo
 
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.students import train_student
-from rebase_hf.students.grounded_training import GroundedOptions
 from rebase_hf.students.reading import Reading
 from tests.index.hashing_encoder import HashingEncoder
 from tests.students.grounded_data import make_task
@@ -76,7 +75,9 @@ def test_a_student_that_reads_knows_what_it_was_not_taught_and_one_that_does_not
             index=index,
             max_pairs=4800,
             include_examples=False,
-            grounded=GroundedOptions(knowledge=knowledge, rerank=False, reading=Reading(max_tokens=12)),
+            knowledge=knowledge,
+            rerank=False,
+            reading=Reading(max_tokens=12),
         )
         scores[knowledge] = student.evaluate(asked)
     assert scores[True]["retrieved_share"] == 1.0

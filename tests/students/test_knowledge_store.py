@@ -11,7 +11,6 @@ from rebase_hf.errors import RowIndexError, StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import passage_text
 from rebase_hf.students import load_student, train_student
-from rebase_hf.students.grounded_training import GroundedOptions
 from rebase_hf.students.knowledge_store import build_knowledge_store
 from rebase_hf.students.reading import Reading
 from rebase_hf.students.reranker_training import RerankerOptions
@@ -36,11 +35,11 @@ def rows_with_provenance():
 
 @pytest.fixture(scope="module")
 def options(tiny_bert):
-    return GroundedOptions(
-        reranker_model=tiny_bert,
-        reranker=RerankerOptions(most_shown=4),
-        reading=Reading(votes=2, max_tokens=12),
-    )
+    return {
+        "reranker_model": tiny_bert,
+        "reranker": RerankerOptions(most_shown=4),
+        "reading": Reading(votes=2, max_tokens=12),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def saved(options, tiny_t5, tmp_path_factory):
         rows,
         kind="grounded",
         index=store,
-        grounded=options,
+        **options,
         base_model=tiny_t5,
         max_pairs=8,
         output_dir=folder,

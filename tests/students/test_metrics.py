@@ -1,7 +1,17 @@
+import numpy as np
 import pytest
 
 from rebase_hf.errors import StudentError
-from rebase_hf.students.metrics import accuracy, chrf, exact_match, macro_f1, rouge_l, score, squad_f1
+from rebase_hf.students.metrics import (
+    accuracy,
+    chrf,
+    exact_match,
+    expected_calibration_error,
+    macro_f1,
+    rouge_l,
+    score,
+    squad_f1,
+)
 from rebase_hf.task import Task
 
 LABELLED = {"name": "t", "instruction": "i", "labels": ["a", "b"], "examples": [{"input": "x", "output": "a"}]}
@@ -79,3 +89,21 @@ def test_score_puts_the_tasks_metric_first():
 def test_score_refuses_nothing_and_unequal_numbers(predictions, references):
     with pytest.raises(StudentError, match="scoring needs one prediction a reference"):
         score(Task.load(LABELLED), predictions, references)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy_by_bin():
+    # Two rows 90 % sure of `a`, one of them right; two 60 % sure of `b`, both right.
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    gap = expected_calibration_error(probabilities, ["a", "b", "b", "b"], ["a", "b"])
+    assert gap == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.6 - 1.0)) / 4)
+
+
+def test_rows_of_one_bin_are_compared_together():
+    # .85 and .75 fall into one of 2 bins: on average 80 % sure, and half right.
+    probabilities = np.array([[0.85, 0.15], [0.75, 0.25]])
+    assert expected_calibration_error(probabilities, ["a", "b"], ["a", "b"], bins=2) == pytest.approx(0.3)
+    assert expected_calibration_error(probabilities, ["a", "b"], ["a", "b"]) == pytest.approx(0.15 / 2 + 0.75 / 2)
+
+
+def test_a_sure_student_that_is_right_is_calibrated():
+    assert expected_calibration_error(np.eye(2), ["a", "b"], ["a", "b"]) == 0

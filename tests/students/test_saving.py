@@ -53,7 +53,10 @@ def test_any_other_folder_is_named_with_what_it_holds(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 2}, "is of format `2`; this version reads 1"), ({"kind": "causal"}, "is of kind `causal`")],
+    [
+        ({"format": 2}, "is of format `2`; this version reads 1"),
+        ({"kind": "oracle"}, "is of kind `oracle`; this version knows setfit, encoder, linear"),
+    ],
 )
 def test_a_student_of_another_version_is_refused(folder, change, message):
     manifest = json.loads((folder / "student.json").read_text())

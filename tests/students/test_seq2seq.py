@@ -2,8 +2,6 @@ import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
-from rebase_hf.students.seq2seq import parse_answer, source_text, target_text
-from rebase_hf.students.student import TrainingRow
 from rebase_hf.task import Task
 
 ROWS = [{"input": text, "output": text[::-1]} for text in ("ab", "cd", "ef", "gh")]
@@ -47,31 +45,45 @@ def test_a_small_model_learns_the_rationale_and_answers_after_it(tiny_t5):
     assert student.predict(["ab"]) == [text.split("Answer: ")[1]]
 
 
-def test_source_names_the_inputs_under_the_instruction():
-    assert source_text(make_task(), {"input": "ab"}) == "Turn it round.\n\ninput: ab"
-
-
-@pytest.mark.parametrize(
-    ("change", "rationale", "target"),
-    [
-        ({}, None, "ba"),
-        ({}, "because", "ba"),
-        ({"rationale": "so"}, "because", "because\nAnswer: ba"),
-        ({"rationale": "so"}, None, "Answer: ba"),
-    ],
-)
-def test_target_has_a_rationale_only_in_a_task_that_reasons(change, rationale, target):
-    assert target_text(make_task(**change), TrainingRow({"input": "ab", "output": "ba"}, rationale)) == target
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [("first\nAnswer: 4", "4"), ("Answer: 3, no: Answer: 4 ", "4"), ("only 4", "only 4"), ("so Answer:", "")],
-)
-def test_answer_is_what_follows_the_last_marker(text, answer):
-    assert parse_answer(text) == answer
-
-
 def test_a_base_model_that_is_nowhere_is_named(tmp_path):
     with pytest.raises(StudentError, match="can't be loaded by AutoModelForSeq2SeqLM"):
         train_student(make_task(), ROWS, base_model=str(tmp_path))
+
+
+def test_a_rationale_of_its_own_is_asked_for_in_training_only(tiny_t5, tmp_path):
+    rows = [{**row, "rationale": "turned"} for row in ROWS]
+    task = make_task(rationale="turned")
+    options = {"rationales": "task", "rationale_weight": 0.5}
+    student = train_student(task, rows, base_model=tiny_t5, max_pairs=16, output_dir=tmp_path / "s", **options)
+    assert (student.facts["rationales"], student.facts["rationale_weight"]) == ("task", 0.5)
+    loaded = load_student(tmp_path / "s")
+    assert loaded.rationales == "task" and loaded.predict(["ab"]) == student.predict(["ab"])
+    # A weight of nothing is another student: the rationale's loss does count.
+    other = train_student(task, rows, base_model=tiny_t5, max_pairs=16, **{**options, "rationale_weight": 0.0})
+    alone = train_student(task, rows, base_model=tiny_t5, max_pairs=16, rationales="none")
+    assert weights(other) != weights(student) and weights(alone) != weights(other)
+
+
+def weights(student):
+    return [float(parameter.sum()) for parameter in student.model.parameters()]
+
+
+@pytest.mark.slow
+def test_with_a_second_task_the_answer_alone_is_written(tiny_t5):
+    task = make_task(rationale="turned")
+    rows = [{**row, "rationale": "turned"} for row in ROWS]
+    student = train_student(task, rows, base_model=tiny_t5, max_pairs=6000, rationales="task", learning_rate=1e-3)
+    assert student.predict(["ab", "gh"]) == student.generate(["ab", "gh"]) == ["ba", "hg"]
+
+
+def test_of_a_task_with_labels_one_of_them_is_written(tiny_t5):
+    task = Task.load(
+        {
+            "name": "triage",
+            "instruction": "Decide.",
+            "labels": ["bill", "billing", "account"],
+            "examples": [{"input": "the parcel is late", "output": "bill"}],
+        }
+    )
+    student = train_student(task, [], kind="seq2seq", base_model=tiny_t5, max_pairs=8)
+    assert set(student.predict(["hello", "my account", "x" * 40])) <= set(task.labels)

@@ -1,0 +1,44 @@
+import pytest
+
+from rebase_hf.students.encoder import label_config
+from rebase_hf.students.head_start import fit_head
+from rebase_hf.students.trainer_run import load_pretrained
+from tests.doubles.tiny_models import ROWS
+
+
+@pytest.fixture
+def model_and_rows(tiny_bert):
+    from transformers import DataCollatorWithPadding
+
+    model, tokenizer = load_pretrained(
+        "AutoModelForSequenceClassification", tiny_bert, **label_config(["billing", "shipping", "account"])
+    )
+    numbers = model.config.label2id
+    rows = [{**tokenizer(row["message"]), "labels": numbers[row["team"]]} for row in ROWS]
+    return model, rows, DataCollatorWithPadding(tokenizer)
+
+
+def right(model, rows, collator):
+    import torch
+
+    model.eval()
+    batch = collator(rows)
+    with torch.no_grad():
+        return float((model(**batch).logits.argmax(-1) == batch["labels"]).float().mean())
+
+
+def test_a_fitted_head_knows_the_rows_before_the_encoder_is_trained(model_and_rows):
+    model, rows, collator = model_and_rows
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_head(model, rows, collator)
+    changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    assert right(model, rows, collator) >= 0.75
+
+
+def test_labels_weigh_equally_however_many_rows_they_have(model_and_rows):
+    model, rows, collator = model_and_rows
+    many = [row for row in rows if row["labels"] == 0] * 20
+    few = [next(row for row in rows if row["labels"] == label) for label in (1, 2)]
+    fit_head(model, [*many, *few], collator)
+    assert right(model, few, collator) == 1
