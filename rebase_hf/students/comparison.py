@@ -146,7 +146,7 @@ def compare(
     gold = contenders.get("gold_rows")
     return Comparison(
         student=kept,
-        scores={**scores, "majority": [_majority_scores(task, rows, held_out)]},
+        scores={**scores, "majority": [_majority_scores(task, contenders["student"].rows, held_out)]},
         metric=task.metric,
         seeds=tuple(seeds),
         max_pairs=kept.facts.get("max_pairs", max_pairs),

@@ -268,7 +268,7 @@ def test_a_student_of_another_kind_reads_no_index(tiny_t5, index, tmp_path):
         load_student(tmp_path / "s", index=index)
 
 
-@pytest.mark.parametrize(("kind", "message"), [("causal", "`kind` is `causal`"), ("extractive", "can't do task")])
+@pytest.mark.parametrize(("kind", "message"), [("casual", "did you mean `causal`"), ("extractive", "can't do task")])
 def test_a_kind_that_does_not_fit_is_refused(kind, message):
     with pytest.raises(StudentError, match=message):
         train_student(make_task(), make_rows(), kind=kind)

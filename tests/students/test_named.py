@@ -26,11 +26,12 @@ TWO_INPUTS = {
 )
 def test_the_kind_fits_the_task(change, kind):
     assert kind_for(make_task(**change)).name == kind
+    assert kind_for(make_task(**change), passages=True).name == "grounded"
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_named_kind_is_taken_where_it_can_do_the_task(kind):
-    fits = {"setfit", "encoder", "linear", "seq2seq", "causal"}
+    fits = {"setfit", "encoder", "linear", "seq2seq", "causal", "grounded"}
     if kind in fits:
         assert kind_for(make_task(**LABELLED), kind).name == kind
     else:
