@@ -204,31 +204,24 @@ def test_workers_ask_once_together(home, triage, model_index, tmp_path, method):
         assert max(server.calls.values()) == 1
 
 
-def test_a_process_forked_from_the_command_line_ends_at_sigterm_whatever_it_does(tmp_path):
+def test_processes_forked_from_the_command_line_end_at_sigterm_however_early_it_comes(tmp_path):
     code = """
     import contextlib, os, signal, sys, time
     sys.argv = ["rebase-hf", "--help"]
     from rebase_hf.cli import main
-    with contextlib.suppress(SystemExit):
-        main()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writing, b"x")
-        while True:
+    for _ in range(2):
+        with contextlib.suppress(SystemExit):
+            main()
+    ends = []
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
             with contextlib.suppress(BaseException):  # as a finaliser or a worker's loop swallows what it is sent
-                time.sleep(60)
-    os.read(reading, 1)
-    os.kill(child, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            print("ended", os.waitstatus_to_exitcode(status))
-            break
-        time.sleep(0.05)
-    else:
-        os.kill(child, signal.SIGKILL)
+                time.sleep(2)
+            os._exit(7)
+        os.kill(child, signal.SIGTERM)  # unguarded, most of these are lost
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(sorted(set(ends)), signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
-    assert done.stdout.endswith("ended 143\n"), done.stdout + done.stderr
+    assert done.stdout.endswith("[-15] False\n"), done.stdout + done.stderr

@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import sys
 import types
-from functools import partial
+from functools import cache, partial
 from typing import NoReturn
 
 import typer
@@ -61,7 +61,7 @@ def main() -> NoReturn:
     """Run the command line; the entry point of `rebase-hf`."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("rebase_hf").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, partial(_terminate, os.getpid()))
+    _hear_sigterm()
     _tell_nobody()
     debug = "--debug" in sys.argv
     if debug:
@@ -103,12 +103,33 @@ def _tell_nobody() -> None:
     constants.HF_HUB_DISABLE_TELEMETRY = True  # of this process, which is ours
 
 
-def _terminate(owner: int, number: int, frame: types.FrameType | None) -> None:
-    """End the command in good order; a process forked from it (a worker of `num_proc`) at once.
+def _hear_sigterm() -> None:
+    """End the command in good order at SIGTERM, and a process forked from it (a worker of `num_proc`) at once.
 
-    A pool of workers sends SIGTERM once and waits for them: an exception that is raised in the wrong place and lost
-    there would have it wait for ever.
+    A pool of workers sends SIGTERM once and waits for them. A handler of ours in a worker could raise where what it
+    raises is lost; and what arrives before a forked interpreter is ready is lost too, since it forgets the signals that
+    its handlers were told of. So workers have none, and the signal is held up until that is so.
     """
-    if os.getpid() != owner:
-        os._exit(128 + number)
+    signal.signal(signal.SIGTERM, _terminate)
+    _guard_forks()
+
+
+@cache
+def _guard_forks() -> None:
+    if not hasattr(os, "register_at_fork"):  # Windows forks nothing
+        return
+    held = {signal.SIGTERM}
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, held),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, held),
+        after_in_child=_as_if_never_heard,
+    )
+
+
+def _as_if_never_heard() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _terminate(number: int, frame: types.FrameType | None) -> None:
     raise Terminated
