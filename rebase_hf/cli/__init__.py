@@ -107,8 +107,8 @@ def _hear_sigterm() -> None:
     """End the command in good order at SIGTERM, and a process forked from it (a worker of `num_proc`) at once.
 
     A pool of workers sends SIGTERM once and waits for them. A handler of ours in a worker could raise where what it
-    raises is lost; and what arrives before a forked interpreter is ready is lost too, since it forgets the signals that
-    its handlers were told of. So workers have none, and the signal is held up until that is so.
+    raises is lost; and a forked interpreter forgets what its handlers were told before it was ready. So workers have
+    no handler, and the signal is held up until that is so.
     """
     signal.signal(signal.SIGTERM, _terminate)
     _guard_forks()
