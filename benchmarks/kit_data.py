@@ -18,7 +18,7 @@ from rebase_hf.labelled_rows import RowsReference
 from rebase_hf.task import Task
 
 # Rows of each of the bank's folders, spread evenly over it: all 47,163 would take most of the benchmark's time.
-BANK_ROWS_PER_FOLDER = 300
+BANK_ROWS_PER_FOLDER = 200
 
 
 def kit_folder() -> Path:

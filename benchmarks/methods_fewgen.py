@@ -40,7 +40,7 @@ PAIRS = ("few", "constant")
 def main() -> None:
     """Measure, show and write the figures."""
     made = parser(__doc__)
-    made.add_argument("--examples", type=int, default=200, help="examples asked for of each run")
+    made.add_argument("--examples", type=int, default=100, help="examples asked for of each run")
     made.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     options = made.parse_args()
     encoder = RememberingEncoder()

@@ -4,6 +4,7 @@ python -m benchmarks.methods_figures            # from benchmarks/results and th
 python -m benchmarks.methods_figures --check    # does docs/methods.md say what they hold?
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,16 +66,16 @@ class MethodsPage(FiguresPage):
 def scores_text(name: str, lines: Lines) -> str:
     """Return one method's scores, their differences, and what became of what was asked, as tables."""
     scored = [line for line in lines if "scores" in line["details"]]
-    return "\n\n".join([f"### `{name}`", _scores(name, scored), _differences(name, scored), _outcomes(scored)])
+    tables = [_scores(name, scored), _differences(name, scored), _outcomes(scored)]
+    return "\n\n".join([f"### `{name}`", _in_short(scored), *tables])
 
 
 def retrieved_text(name: str, lines: Lines) -> str:
     """Return what `retrieved` yields, and for which tasks it yields too little."""
     enough = next(line for line in lines if line["key"] == "retrieved.enough")
-    too_few = enough["details"]["too_few"]
-    none = ", ".join(f"`{task}` ({found['examples']:.0f})" for task, found in too_few.items())
-    said = f"{enough['what'].removeprefix('retrieved: ')}: {enough['shown']}. Too few rows, or of one label: {none}."
-    return f"{scores_text(name, lines)}\n\n{said}"
+    none = ", ".join(f"`{task}` ({found['examples']:.0f})" for task, found in enough["details"]["too_few"].items())
+    yields = f"{enough['shown']} get {enough['what'].removeprefix('retrieved: ')}."
+    return f"{scores_text(name, lines)}\n\n{yields} Fewer, or of one label alone, get: {none}."
 
 
 def kard_text(name: str, lines: Lines) -> str:
@@ -90,6 +91,16 @@ def kard_text(name: str, lines: Lines) -> str:
 
 def _digits(measure: str) -> int:
     return 1 if measure == "kept" else 3
+
+
+def _in_short(lines: Lines) -> str:
+    said = Counter(_verdict(line) for line in lines)
+    return f"Of {len(lines)} tasks: {', '.join(f'{count} {what}' for what, count in said.most_common())}."
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    differences = line["details"]["differences"]
+    return verdict(differences["few"], differences["constant"])
 
 
 def _scores(name: str, lines: Lines) -> str:
@@ -113,8 +124,7 @@ def _differences(name: str, lines: Lines) -> str:
     for line in lines:
         found = [line["details"]["differences"][key] for key in against]
         cells = [f"{d['mean']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f}) | {d['error']:.3f}" for d in found]
-        said = verdict(found[0], line["details"]["differences"]["constant"])
-        rows.append(f"| {_task(line)} | {' | '.join(cells)} | {said} |")
+        rows.append(f"| {_task(line)} | {' | '.join(cells)} | {_verdict(line)} |")
     return "\n".join(rows)
 
 
