@@ -66,4 +66,5 @@ def _summary(method: Method) -> str:
 
 def _default(field: Field[Any]) -> str:
     value = None if field.default is MISSING else field.default
-    return f"`{','.join(map(str, value)) if isinstance(value, tuple) else value}`"
+    shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"`{shown}`" if shown else "none"
