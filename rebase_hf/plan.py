@@ -19,7 +19,7 @@ from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.labelled_rows import Rows
 from rebase_hf.methods.consulting import Consultant
-from rebase_hf.methods.fitting import check_method
+from rebase_hf.methods.fitting import check_index, check_method
 from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
@@ -166,7 +166,7 @@ def make_plan(
         consult: A trained model whose labels go into the teacher's prompts: `students.consulting.consult_student`.
 
     Raises:
-        TaskError: The task, its evaluation set, the method or a number is wrong.
+        TaskError: The task, its evaluation set, the method or a number is wrong, or an index would not be used.
         RowIndexError: The index can't be opened, or holds no rows.
         TeacherError: The teacher can't be identified, or its key is missing.
     """
@@ -181,6 +181,7 @@ def make_plan(
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
     check_method(how, task, read, teacher, consult)
+    check_index(how, read, index)
     checked: CheckOptions = (
         default_checks(task, teacher) if checks is None else read_options(CheckOptions, checks, "What is checked")
     )

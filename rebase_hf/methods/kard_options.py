@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rebase_hf.errors import TaskError
-from rebase_hf.methods.method import require_range
+from rebase_hf.methods.method import refuse_idle, require_range
 from rebase_hf.task import Task
 
 
@@ -72,6 +72,10 @@ def check(task: Task, options: KARDOptions) -> None:
         )
     if options.adaptive:
         _check_adaptive(task, options)
+    else:
+        refuse_idle(options, ("development",), "`adaptive=true`")
+    if not options.knowledge:
+        refuse_idle(options, ("passages", "exclude_family"), "`knowledge=true`, with which passages are retrieved")
     named = isinstance(options.verify, str)
     if (named and options.verify not in ("teacher", "none")) or not (named or hasattr(options.verify, "name")):
         raise TaskError(

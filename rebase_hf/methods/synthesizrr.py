@@ -30,7 +30,7 @@ from typing import Any, Literal
 from rebase_hf.errors import TaskError, TeacherError
 from rebase_hf.methods.excluded import held_vectors, own_family
 from rebase_hf.methods.labelled_questions import question_refusal
-from rebase_hf.methods.method import Ground, Method, Preparation, require_range
+from rebase_hf.methods.method import Ground, Method, Preparation, refuse_idle, require_range
 from rebase_hf.methods.seed_documents import SeedDocuments, Sourced
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
 from rebase_hf.methods.writing import SAMPLING, sampling_for, typical_words, written
@@ -112,9 +112,20 @@ def check(task: Task, options: SynthesizRROptions) -> None:
     for name, high in (("seeds_per_label", 10_000), ("shots", 50)):
         if getattr(options, name) is not None:
             require_range(name, getattr(options, name), 1, high)
+    _check_idle(options)
     target_shares(task, options.labels)
     if options.seeds == "train":
         own_seeds(task, "train")
+
+
+def _check_idle(options: SynthesizRROptions) -> None:
+    if options.retriever == "random":
+        ranges = ("similarity", "shot_similarity")
+        refuse_idle(options, ranges, "a `retriever` that looks for something: dense, lexical or both")
+    if options.shot_kind != "retrieved":
+        refuse_idle(options, ("shot_similarity",), "`shot_kind=retrieved`")
+    if options.shot_kind == "none":
+        refuse_idle(options, ("shots",), "a `shot_kind` that shows some: retrieved or seed")
 
 
 def seeds_per_label(task: Task, options: SynthesizRROptions) -> int:

@@ -253,7 +253,7 @@ def test_the_split_is_drawn_by_the_seed_and_asked_once(home, boats, logbook):
 
 def test_without_the_option_nothing_is_decided(home, boats, logbook):
     with TGIServer(answer=harbour_master) as server:
-        run = Run(adaptive_plan(boats, logbook, server.url, num_examples=10, adaptive=False))
+        run = Run(adaptive_plan(boats, logbook, server.url, num_examples=10, adaptive=False, development=50))
         examples = list(run.examples())
         assert "adaptive" not in run_report(run, command="", num_validation=0)
     assert all(example.passages for example in examples)

@@ -3,8 +3,10 @@
 import json
 import re
 from collections import Counter
+from functools import partial
 
 import pytest
+from datasets import load_dataset
 
 from rebase_hf import generate
 from rebase_hf.errors import TaskError, TeacherError
@@ -161,11 +163,28 @@ def test_a_label_that_refuses_to_come_ends_the_run(home):
         ({"attributes": "any"}, "expected none, task or teacher"),
         ({"shots": -1}, "`shots` is -1"),
         ({"outputs": 0}, "`outputs` is 0"),
+        ({"dimensions": 3}, "`dimensions` is 3, and does nothing here: it needs `attributes=teacher`"),
+        ({"values": 4}, "`values` is 4, and does nothing here"),
     ],
 )
 def test_what_does_not_fit_is_said(home, options, said):
     with TGIServer(answer=write_as_asked) as server, pytest.raises(TaskError, match=said):
         run_of(server.url, 2, **options)
+
+
+def test_an_option_at_its_default_is_never_refused(home):
+    with TGIServer() as server:
+        assert run_of(server.url, 2, task=STORY, values=10, exact_labels=True).plan.options.values == 10
+    with pytest.raises(TaskError, match="`exact_labels` is False.*a task with `labels`"):
+        make_plan(STORY, None, "http://127.0.0.1:9", method="fewgen", options={"exact_labels": False})
+
+
+@pytest.mark.parametrize("given", ["./harbour", ["./a", "./b"]])
+def test_an_index_that_nothing_is_retrieved_from_is_refused_whichever_way_it_is_given(home, given):
+    asked = {"task": TASK, "index": given, "teacher": "http://127.0.0.1:9", "method": "fewgen"}
+    for ask in (generate, partial(load_dataset, "rebase")):
+        with pytest.raises(TaskError, match="The index is .*, and method `fewgen` retrieves nothing"):
+            ask(**asked)
 
 
 def test_teachers_that_write_nothing_are_refused(home):

@@ -280,7 +280,7 @@ def test_a_field_of_the_passages_name_is_refused(harbour):
 
 def test_without_knowledge_nothing_is_retrieved(home, train, harbour):
     with TGIServer(answer=harbour_teacher()) as server:
-        _, examples = executed(train, harbour, server, 6, {"knowledge": False})
+        _, examples = executed(train, None, server, 6, {"knowledge": False})
     assert all(not one.passages and [s["role"] for s in one.sources] == ["seed"] for one in examples)
     assert all(example.rationale for example in examples)
 
@@ -416,6 +416,10 @@ def test_rationales_that_repeat_each_other_are_dropped_unless_repeats_may_stay(h
         ({"verify": "student"}, "teacher"),
         ({"verify": len}, "has a `name`"),
         ({"k": 3}, "has no option"),
+        ({"development": 20}, "`development` is 20, and does nothing here: it needs `adaptive=true`"),
+        ({"knowledge": False, "passages": 2}, "`passages` is 2, and does nothing here: it needs `knowledge=true`"),
+        ({"knowledge": False, "exclude_family": False}, "`exclude_family` is False, and does nothing"),
+        ({"knowledge": False, "passages": 1}, "The index is .*/index`, and method `kard` retrieves nothing"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused(home, train, harbour, options, message):
