@@ -204,5 +204,10 @@ def estimate_lines(estimate: "Estimate") -> Iterator[str]:
     yield f"  answers         {estimate.completion_tokens:,} tokens ({estimate.answers_from})"
     cost = "unknown without --price PROMPT COMPLETION" if estimate.cost is None else f"{estimate.cost:.4g}"
     yield f"  cost            {cost}"
+    if estimate.supposed:
+        yield (
+            f"Approximate: {estimate.supposed:,} answers that stand in the prompts after them (the plans of datasets) "
+            "are not there yet, and are taken to be as long as these show them; shorter ones cost less."
+        )
     if estimate.stops:
         yield estimate.stops

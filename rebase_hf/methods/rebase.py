@@ -8,8 +8,8 @@
 4. Render each row into a prompt that asks for one example of the task: one draft a row.
 
 With `plan` (DataTune) the teacher is first asked, once for each dataset, how its rows become examples of the task, and
-may then say of a row that it is of no use. With a trained student to consult (SuperContext) the prompt says how that
-labels the row's text, and how sure it is.
+may then say of a row that it is of no use. The rows that it is shown for that are sources of what is made by the plan.
+With a trained student to consult (SuperContext) the prompt says how that labels the row's text, and how sure it is.
 
 The teacher's answer is then parsed and checked (`quality/`). `ReBaseOptions.as_published()` gives the paper's code.
 """
@@ -34,7 +34,7 @@ from rebase_hf.methods.scoring import PARTS, Ranking, embed_task, rank_rows, ran
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.duplicates import NEAR, NearDuplicates
 from rebase_hf.questions import Answered, Dialogue, ask_until_read, one_example
-from rebase_hf.rows import Draft, Dropped, RetrievedRow, Sampling, source_address
+from rebase_hf.rows import Draft, Dropped, Message, RetrievedRow, Role, Sampling, SourceRow, source_address
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import (
     ROW_CHARS,
@@ -45,7 +45,14 @@ from rebase_hf.teacher.prompts import (
     shown_cells,
     transform_messages,
 )
-from rebase_hf.teacher.writing_prompts import PLAN_ROWS, parse_plan, plan_messages, plan_schema, planned_schema
+from rebase_hf.teacher.writing_prompts import (
+    PLAN_ROWS,
+    parse_plan,
+    plan_messages,
+    plan_schema,
+    planned_schema,
+    supposed_plan,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -119,38 +126,44 @@ def check_queries(task: Task, options: ReBaseOptions) -> None:
 def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
     """Yield, best row first, what to ask about each row, or why it is not asked about."""
     task, options = ground.task, ground.options
-    schema = answer_schema(task)
+    schema = planned_schema(task) if options.plan else answer_schema(task)
     numbers = {"num_examples": ground.num_examples, "seed": ground.seed}
     for row in taken_rows(task, ground.rows, ground.guard, options, **numbers):
         if isinstance(row, Dropped):
             yield row
             continue
-        # With a plan this is not what is asked; the dialogue consults then.
-        advice = None if options.plan else advice_on_row(task, ground.consult, row)
-        messages = transform_messages(task, row, cells=_shown(row, options), advice=advice)
+        # With a plan the dialogue says what is asked, once it knows the plan.
+        messages = () if options.plan else _transform(ground, row)
         yield Draft(messages, schema, row=row, sampling=SAMPLING)
+
+
+def _transform(ground: Ground, row: RetrievedRow, plan: str | None = None) -> tuple[Message, ...]:
+    advice = advice_on_row(ground.task, ground.consult, row)
+    return transform_messages(ground.task, row, cells=_shown(row, ground.options), plan=plan, advice=advice)
 
 
 def dialogue(ground: Ground, draft: Draft) -> Dialogue:
     """Ask for one example; with a plan, for that first: it is the same for all rows of a dataset, and paid once."""
-    task, options, row = ground.task, ground.options, draft.row
-    if not options.plan or row is None:
+    task, row = ground.task, draft.row
+    if not ground.options.plan or row is None:
         return (yield from one_example(task, draft))
-    shown = [_shown(one, options) for one in _planned_rows(ground, row)]
-    asked = Draft(plan_messages(task, row.source, shown), plan_schema(), row=row, sampling=SAMPLING)
+    some = _planned_rows(ground, row)
+    messages = plan_messages(task, row.source, [_shown(one, ground.options) for one in some])
+    asked = Draft(messages, plan_schema(), row=row, sampling=SAMPLING, supposed=supposed_plan(task))
     plan = yield from ask_until_read(asked, parse_plan, ("plan",))
     if isinstance(plan, Dropped):
         return (plan,)
-    advice = advice_on_row(task, ground.consult, row)
-    messages = transform_messages(task, row, cells=_shown(row, options), plan=plan.value, advice=advice)
-    return (yield from _planned_example(task, replace(draft, messages=messages, schema=planned_schema(task))))
+    # What they say went into the plan, and may be in the example by it.
+    shots: tuple[tuple[Role, SourceRow], ...] = tuple(("shot", one.source) for one in some if one.key != row.key)
+    draft = replace(draft, messages=_transform(ground, row, plan.value), shots=shots)
+    return (yield from _planned_example(task, draft))
 
 
 def _planned_rows(ground: Ground, row: RetrievedRow) -> list[RetrievedRow]:
     """Return the first rows of a row's dataset that overlap no evaluation text, as its plan's question shows them."""
     index = ground.rows
-    first = index.rows(index.source_keys(int(index.sources_of([row.key])[0]))[:PLAN_CANDIDATES])
-    some = [RetrievedRow(one, 0.0) for one in first]
+    keys = index.source_keys(int(index.sources_of([row.key])[0]))[:PLAN_CANDIDATES]
+    some = [RetrievedRow(one, 0.0, key=int(key)) for key, one in zip(keys, index.rows(keys), strict=True)]
     if ground.options.guard_evaluation:
         some = [one for one in some if overlap(one, ground.guard) is None]
     return some[:PLAN_ROWS]
@@ -323,4 +336,5 @@ METHOD = Method(
     check=check,
     labels_rows=True,
     consults=lambda options: True,
+    questions_each=lambda options: 2 if options.plan else 1,
 )
