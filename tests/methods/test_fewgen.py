@@ -9,7 +9,7 @@ import pytest
 from datasets import load_dataset
 
 from rebase_hf import generate
-from rebase_hf.errors import TaskError, TeacherError
+from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
@@ -147,6 +147,35 @@ def test_a_dry_run_counts_what_is_asked_once_too(home):
         estimate = estimate_run(plan)
         list(Run(plan).examples())
     assert estimate.requests >= 7 and estimate.finished is False
+
+
+def test_of_a_cut_answer_the_outputs_before_the_cut_are_used(home):
+    """What was cut is dropped with the reason that a cut answer of one output has; nothing is asked again."""
+
+    def too_long(request, call):
+        said = json.loads(write_as_asked(request, 0))
+        said["examples"][2]["message"] += " and on" * 5000
+        return json.dumps(said)
+
+    with TGIServer(answer=too_long) as server:
+        run = run_of(server.url, 4, outputs=3)
+        examples = list(run.examples())
+        assert sorted(request["max_tokens"] for request in server.chat_requests) == [2200, 2200, 4400, 4400]
+        asked = len(server.chat_requests)
+        assert list(run_of(server.url, 4, outputs=3).examples()) == examples and len(server.chat_requests) == asked
+    assert len(examples) == 4 and not any("and on" in example.fields["message"] for example in examples)
+    tally = run.tally()
+    assert tally.dropped == {"truncated_answer": 2} and tally.quarantined == {} and tally.outputs == 6
+    assert all("cut at 4400 tokens" in entry["detail"] for entry in run.ledger())
+
+
+def test_a_cut_answer_without_a_whole_output_has_failed(home):
+    said = '{"examples": [{"message": "' + "and on " * 9000
+    with TGIServer(answer=lambda request, call: said, enforce_schema=False) as server:
+        run = run_of(server.url, 2, outputs=2, patience=1)
+        with pytest.raises(NoExamplesError, match="truncated_answer"):
+            list(run.examples())
+    assert run.tally().quarantined == {"truncated_answer": run.tally().asked}
 
 
 def test_a_label_that_refuses_to_come_ends_the_run(home):
