@@ -38,8 +38,8 @@ READ_ANEW = ("evaluation_rows", "further_evaluation_rows", "guard")
 # The modules that decide what a dataset holds: with other code in them, a run is another run.
 DECIDING = (
     "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
-    "teacher/advice", "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model",
-    "setfit_training", "leader", "round", "questions", "decisions", "outcomes", "finished_set",
+    "teacher/advice", "teacher/cut_answers", "teacher/templates", "teacher/faults", "teacher/few_shot",
+    "embedding_model", "setfit_training", "leader", "round", "questions", "decisions", "outcomes", "finished_set",
 )  # fmt: skip
 
 

@@ -111,6 +111,8 @@ class Round:
 
     def _answered(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report it as lost where nobody takes the result
         self._wake.set()
 
     def _prepared(self) -> Iterator[Draft | Dropped] | None:
@@ -273,9 +275,6 @@ class Round:
                 )
         for task in self._running:
             task.cancel()
-        for entry in self._asked():
-            if entry.done() and not entry.cancelled():
-                entry.exception()  # looked at, so that asyncio does not report it as lost
 
     def finish(self, state: RunState) -> None:
         """Write how the run stands; answers beyond the examples asked for are dropped as surplus."""
