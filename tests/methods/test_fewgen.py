@@ -1,7 +1,10 @@
 """Generation without retrieval, whole, against a server on loopback."""
 
+import gc
 import json
 import re
+import threading
+import time
 from collections import Counter
 from functools import partial
 
@@ -16,7 +19,7 @@ from rebase_hf.plan import make_plan
 from rebase_hf.retrying import retry_failed
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.writing_prompts import parse_attributes
-from tests.doubles.tgi_server import TGIServer
+from tests.doubles.tgi_server import TGIServer, status
 from tests.doubles.written_answers import asked_label, prompt_of, write_as_asked
 
 TASK = {
@@ -176,6 +179,18 @@ def test_a_cut_answer_without_a_whole_output_has_failed(home):
         with pytest.raises(NoExamplesError, match="truncated_answer"):
             list(run.examples())
     assert run.tally().quarantined == {"truncated_answer": run.tally().asked}
+
+
+def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_exceptions(home, caplog):
+    with TGIServer(answer=lambda request, call: status(503, retry_after="30")) as server:
+        run = run_of(server.url, 6, attributes="teacher")
+        reading = threading.Thread(target=lambda: next(run.examples(), None), daemon=True)
+        reading.start()
+        while not server.chat_requests:
+            time.sleep(0.01)
+        run.interrupt()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_label_that_refuses_to_come_ends_the_run(home):
