@@ -39,7 +39,8 @@ READ_ANEW = ("evaluation_rows", "further_evaluation_rows", "guard")
 DECIDING = (
     "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
     "teacher/advice", "teacher/cut_answers", "teacher/templates", "teacher/faults", "teacher/few_shot",
-    "embedding_model", "setfit_training", "leader", "round", "questions", "decisions", "outcomes", "finished_set",
+    "embedding_model", "setfit_training", "leader", "round", "conversing", "questions", "decisions", "outcomes",
+    "finished_set",
 )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rebase_hf.consumers import work_of
 from rebase_hf.decisions import Decisions, runs_folder
 from rebase_hf.earlier_runs import ENOUGH, earlier_runs
 from rebase_hf.errors import RebaseError, TeacherError
 from rebase_hf.plan import Plan
+from rebase_hf.planned_work import work_of
 from rebase_hf.questions import Answered, no_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content

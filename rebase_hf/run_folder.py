@@ -79,6 +79,8 @@ def write_dataset(
                 "split": split,
                 "source": content["sources"][0] if content["sources"] else None,
             }
+            if "asked" in content:
+                line["asked"] = content["asked"]
             rows.write(json.dumps(line | content.get("row", {}), ensure_ascii=False) + "\n")
     for stale in set((folder / "data").glob("*.parquet")) - {folder / "data" / f"{split}.parquet" for split in splits}:
         stale.unlink()

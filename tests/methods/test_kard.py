@@ -4,6 +4,9 @@ from collections import Counter
 import pytest
 
 from rebase_hf import RowIndex, Task, Teacher, load_dataset
+from rebase_hf.cli.steps import generate_dataset
+from rebase_hf.cli.story_text import story_text
+from rebase_hf.cli.trace import trace_row
 from rebase_hf.errors import RowIndexError, TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.kard import KARDOptions
@@ -17,6 +20,7 @@ from rebase_hf.retrying import retry_failed
 from rebase_hf.run_folder import check_identities, prepare_run_folder, run_report, write_dataset
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.rationale_prompts import parse_rationale, without_answer
+from tests.doubles.blind_answers import shown_input
 from tests.doubles.harbour import (
     BOATS,
     asked_for,
@@ -425,6 +429,30 @@ def test_rationales_that_repeat_each_other_are_dropped_unless_repeats_may_stay(h
 def test_an_option_that_is_wrong_is_refused(home, train, harbour, options, message):
     with TGIServer() as server, pytest.raises(TaskError, match=message):
         make_plan(train, harbour, server.url, method="kard", options=options)
+
+
+def test_a_trace_tells_who_read_a_rationale_and_who_answered_blind(home, train, harbour, tmp_path):
+    def answering(request, call):
+        if (shown := shown_input(request)) is None:
+            return harbour_teacher(wrong={"Fregat": "west quay"})(request, call)
+        return json.dumps({"berth": question(boat_in(shown["question"]))["berth"]})
+
+    with TGIServer(answer=answering) as server:
+        asked = {"method": "kard", "num_examples": 12, "options": {"rationales": 1}, "checks": {"answerable": 1}}
+        plan = make_plan(train, harbour, server.url, **asked)
+        generate_dataset(plan, tmp_path / "run", num_validation=0, command="")
+    story = trace_row(tmp_path / "run", "0")
+    assert [request["part"] for request in story["requests"]] == ["decided", "after", "after"]
+    assert "<explanation>" in story["requests"][1]["messages"][0]["content"]
+    assert "<input>" in story["requests"][2]["messages"][0]["content"]
+    berth = story["outcome"]["example"]["berth"]
+    assert [json.loads(one["answer"]["text"]).get("berth") for one in story["requests"]] == [None, berth, berth]
+    assert story_text(story).count("a question about what was answered") == 2
+    entries = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    (misled,) = (n for n, entry in enumerate(entries) if entry["reason"] == "rationale_not_verified")
+    told = trace_row(tmp_path / "run", f"ledger:{misled}")
+    assert [request["part"] for request in told["requests"]] == ["decided", "after"]
+    assert json.loads(told["requests"][1]["answer"]["text"]) == {"berth": "west quay"}
 
 
 # --- what is said

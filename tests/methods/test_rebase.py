@@ -8,6 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value
 
 from rebase_hf.cli.planning import estimate_lines
+from rebase_hf.cli.steps import generate_dataset
+from rebase_hf.cli.trace import trace_row
 from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
@@ -365,6 +367,16 @@ def test_the_rows_that_a_plan_was_made_from_are_sources_of_what_is_made_by_it(ho
         assert (own["role"], own["row"]) == ("context", example.provenance["row"])
         assert {(one["role"], one["row"]) for one in others} == {("shot", row) for row in shown - {own["row"]}}
         assert all(one["dataset"] == own["dataset"] and one["license"] == own["license"] for one in others)
+
+
+def test_a_trace_tells_the_plan_that_a_row_was_asked_about_with(home, build, tmp_path):
+    index = build({"calls": [{"text": text} for text in sentences(4, "charged", seed=1)]})
+    with TGIServer(answer=planning) as server:
+        plan = make_plan(COMPLAINTS, index, server.url, num_examples=4, options={"plan": True})
+        generate_dataset(plan, tmp_path / "run", num_validation=0, command="")
+    first, own = trace_row(tmp_path / "run", "0")["requests"]
+    assert (first["part"], own["part"]) == ("before", "decided")
+    assert json.loads(first["answer"]["text"])["plan"] in own["messages"][0]["content"]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.2])
