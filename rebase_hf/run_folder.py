@@ -17,6 +17,7 @@ from rebase_hf.methods.method import told_options
 from rebase_hf.outcomes import Tally, read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan, dataset_features
+from rebase_hf.quality.balance import label_balance
 from rebase_hf.rehearsal import prepared_of
 from rebase_hf.run_diversity import run_diversity
 from rebase_hf.task import Task
@@ -148,7 +149,8 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "task": _public_task(plan.task),
         "method": plan.method,
         "asks_about": plan.how.asks_about,
-        "method_options": told_options(plan.options) | asdict(plan.checks),
+        "method_options": told_options(plan.options),
+        "checks": asdict(plan.checks),
         "index": _index_report(plan),
         "teacher": {"target": plan.teacher.target, **asdict(plan.identity), "license": None},
         "consulted": None if plan.consult is None else plan.consult.name,
@@ -166,11 +168,17 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "seconds": {name: round(value, 2) for name, value in usage.get("seconds", {}).items()},
         "sources": dict(sources.most_common()),
         "labels": {label: labels[label] for label in plan.task.labels},
+        **_balance(plan.task, labels),
         "scores": {"min": min(scores), "mean": sum(scores) / len(scores), "max": max(scores)} if scores else None,
         "splits": dict(splits),
         **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
         "diversity": run_diversity(plan, texts, made_from),
     }
+
+
+def _balance(task: Task, labels: Counter[str]) -> dict[str, Any]:
+    """Return how even the labels came out; nothing for a task without labels."""
+    return {"label_balance": label_balance([*labels.elements()], [*task.labels]).to_report()} if task.labels else {}
 
 
 def _passages(example: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -103,7 +103,7 @@ def test_the_command_line_takes_checks_by_name(home, server, tmp_path, monkeypat
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["labels"] == {"glad": 5, "cross": 5} and report["dropped_from_whole"] == {"label_surplus": 10}
-    assert report["method_options"]["language"] is False
+    assert report["checks"]["language"] is False
     for wrong, said in (("balanced=true", "has no option `balanced`"), ("cartography=most", "expected float")):
         done = CliRunner().invoke(app, [*asked, "--check", wrong])
         assert isinstance(done.exception, RebaseError) and said in str(done.exception)

@@ -150,13 +150,14 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
 
 
 def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a student reads where the run decided from which nearness on passages are of use."""
+    """Return how a student reads where the run decided for which questions passages are of use."""
     decision = report.get("adaptive") or {}
-    if decision.get("use") != "above":
+    if decision.get("use") not in ("above", "below"):
         return {}
     from rebase_hf.students.reading import Reading
 
-    return {"reading": Reading(threshold=decision["threshold"])}
+    column = (report.get("method_options") or {}).get("popularity_column")
+    return {"reading": Reading(threshold=decision["threshold"], popularity_column=column)}
 
 
 def write_pages(folder: Path) -> list[Path]:

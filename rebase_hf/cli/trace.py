@@ -135,8 +135,8 @@ def _source(report: Mapping[str, Any], reference: Mapping[str, Any] | None) -> S
 
 
 def _options(report: Mapping[str, Any]) -> CheckOptions:
-    """Return the checks' options, as the run had them."""
-    given = report.get("method_options") or {}
+    """Return the checks' options, as the run had them; older reports have them among the method's."""
+    given = report.get("checks") or report.get("method_options") or {}
     return CheckOptions(**{f.name: given[f.name] for f in fields(CheckOptions) if f.name in given})
 
 
