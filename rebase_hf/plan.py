@@ -25,6 +25,7 @@ from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.named_options import read_options
 from rebase_hf.quality.answerability import check_blind
+from rebase_hf.quality.consistency import check_consistent
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
 from rebase_hf.quality.gate import CheckOptions
@@ -187,6 +188,7 @@ def make_plan(
         default_checks(task, teacher) if checks is None else read_options(CheckOptions, checks, "What is checked")
     )
     check_blind(checked.answerable, teacher)
+    check_consistent(task, checked.consistent, teacher)
     opened = open_index(index) if how.needs_index(read) else None
     identity = identify(teacher, task, token)
     plan = Plan(

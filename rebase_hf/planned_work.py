@@ -6,6 +6,7 @@ from typing import Any
 from rebase_hf.plan import Plan
 from rebase_hf.quality.answer_checks import answer_checks
 from rebase_hf.quality.answerability import answerable
+from rebase_hf.quality.consistency import DRAWS, consistent
 from rebase_hf.quality.gate import Gate
 from rebase_hf.questions import Dialogue
 from rebase_hf.rows import Draft
@@ -49,9 +50,11 @@ def work_of(plan: Plan) -> Work:
 
     def dialogue(draft: Draft) -> Dialogue:
         led = how.dialogue(ground(), draft)
-        if not plan.checks.answerable:
-            return led
-        return answerable(plan.task, led, needed=plan.checks.answerable, checks=at_sight)
+        if options.answerable:
+            led = answerable(plan.task, led, needed=options.answerable, checks=at_sight)
+        if options.consistent is not None:
+            led = consistent(plan.task, led, least=options.consistent, checks=at_sight)
+        return led
 
     turn = Turn(plan.questions, plan.run_id)
     prepare = how.prepare
@@ -61,7 +64,7 @@ def work_of(plan: Plan) -> Work:
         prepare=None if prepare is None else lambda: prepare(ground()),
         outputs_each=how.outputs_each(plan.options),
         questions_each=how.questions_each(plan.options),
-        blind_each=how.outputs_each(plan.options) * plan.checks.answerable,
+        blind_each=how.outputs_each(plan.options) * max(options.answerable, options.consistent is not None and DRAWS),
         output=plan.task.output,
         gate=gate,
         open_asker=open_asker,

@@ -145,12 +145,12 @@ def results(story):
 
 ALL_CHECKS = [
     "readable", "empty_field", "teacher_declined", "label_not_in_task", "answer_not_in_input",
-    "rationale_without_reasoning", "too_short or too_long", "other_language", "not_answerable", "low_confidence",
-    "in_evaluation_set", "label_full", "few_shot_copy or duplicate_output",
+    "rationale_without_reasoning", "too_short or too_long", "other_language", "not_answerable",
+    "inconsistent_answers", "low_confidence", "in_evaluation_set", "label_full", "few_shot_copy or duplicate_output",
 ]  # fmt: skip
 IDLE = {
-    "answer_not_in_input", "rationale_without_reasoning", "not_answerable", "low_confidence", "in_evaluation_set",
-    "label_full",
+    "answer_not_in_input", "rationale_without_reasoning", "not_answerable", "inconsistent_answers", "low_confidence",
+    "in_evaluation_set", "label_full",
 }  # fmt: skip
 PASSED = {name: "not_applicable" if name in IDLE else "passed" for name in ALL_CHECKS}
 NOT_RUN = dict.fromkeys(ALL_CHECKS, "not_run")
@@ -489,8 +489,12 @@ def test_checks_are_told_in_the_order_in_which_they_are_applied():
     decide(gate, fields={"message": held, "desk": "other"})
     steps = check_steps(task, options, guarded=True, sure=True)
     order = [next(i for i, step in enumerate(steps) if reason in step.reasons) for reason in met]
-    assert order == [i for i, step in enumerate(steps) if step.idle is None] and len(order) == len(steps) - 2
-    assert [step.name for step in steps if step.idle] == ["answer_not_in_input", "not_answerable"]
+    assert order == [i for i, step in enumerate(steps) if step.idle is None] and len(order) == len(steps) - 3
+    assert [step.name for step in steps if step.idle] == [
+        "answer_not_in_input",
+        "not_answerable",
+        "inconsistent_answers",
+    ]
 
 
 def test_a_few_shot_run_is_told_with_what_its_answers_are_keyed_by(trace, monkeypatch, capsys, tmp_path, model_index):

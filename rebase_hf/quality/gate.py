@@ -18,7 +18,7 @@ from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
 
-SHARES = ("near_duplicates", "semantic_duplicates", "similar_to_evaluation", "cartography")
+SHARES = ("consistent", "near_duplicates", "semantic_duplicates", "similar_to_evaluation", "cartography")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class CheckOptions:
             SynthesizRR).
         answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
             asks nothing. For labels, spans and short answers (`answerability.py`).
+        consistent: Drop outputs of a task that reasons where less than this share of five reasoned answers agree, or
+            agree on another output (`consistency.py`, which has .6); None asks nothing.
 
     Raises:
         TaskError: A number is out of its range.
@@ -67,6 +69,7 @@ class CheckOptions:
     balance: bool | Mapping[str, float] = False
     cartography: float | None = None
     answerable: int = 0
+    consistent: float | None = None
 
     def __post_init__(self) -> None:
         # A report gives lists back, and one set may be named without a list.
@@ -108,6 +111,7 @@ def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool)
     return (
         *(CheckStep(check.reasons, check.idle) for check in _answer_checks(task, options)),
         CheckStep(("not_answerable",), None if options.answerable else "it is off"),
+        CheckStep(("inconsistent_answers",), "it is off" if options.consistent is None else None),
         CheckStep(
             ("low_confidence",),
             "the teacher does not say how sure it is" if not sure else None if bounded else "any confidence will do",
