@@ -11,8 +11,9 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.earlier_runs import ENOUGH, EarlierRun, earlier_runs
+from rebase_hf.failed_before import check_again, failed_outputs
 from rebase_hf.plan import Plan
-from rebase_hf.rehearsal import Rehearsal, check_again, failed_outputs
+from rebase_hf.rehearsal import Rehearsal
 from rebase_hf.task import Task
 from rebase_hf.teacher.blind_prompts import blind_draft, blind_keys
 from rebase_hf.teacher.budget import CHARS_PER_TOKEN

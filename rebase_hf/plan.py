@@ -5,13 +5,12 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
-from importlib.metadata import version
-from importlib.resources import files
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from rebase_hf.deciding_code import code_fingerprint
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import TaskError
 from rebase_hf.features import task_features
@@ -25,10 +24,10 @@ from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.named_options import read_options
 from rebase_hf.quality.answerability import check_blind
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.consistency import check_consistent
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import TeacherIdentity, identify
 from rebase_hf.teacher.target import Teacher
@@ -36,13 +35,6 @@ from rebase_hf.teacher.target import Teacher
 GIVE_UP_AFTER = 600.0
 # What a plan has read: another process reads it there.
 READ_ANEW = ("evaluation_rows", "further_evaluation_rows", "guard")
-# The modules that decide what a dataset holds: with other code in them, a run is another run.
-DECIDING = (
-    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
-    "teacher/advice", "teacher/cut_answers", "teacher/templates", "teacher/faults", "teacher/few_shot",
-    "embedding_model", "setfit_training", "leader", "round", "conversing", "questions", "decisions", "outcomes",
-    "finished_set",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,18 +126,6 @@ class Plan:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, token=None)
-
-
-@cache
-def code_fingerprint() -> str:
-    """Return a digest of the code that decides what a dataset holds, and of its prompt templates."""
-    digest = hashlib.sha256(version("rebase-hf").encode())
-    root = Path(str(files("rebase_hf")))
-    for name in DECIDING:
-        for path in sorted([*root.glob(f"{name}.py"), *root.glob(f"{name}/*.py"), *root.glob(f"{name}/*.jinja")]):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def make_plan(

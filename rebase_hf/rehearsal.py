@@ -4,24 +4,19 @@ What is there is parsed and checked as the run does it (leader.py); what is not 
 """
 
 import random
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rebase_hf.decisions import Decisions, runs_folder
-from rebase_hf.earlier_runs import ENOUGH, earlier_runs
-from rebase_hf.errors import RebaseError, TeacherError
+from rebase_hf.earlier_runs import ENOUGH
+from rebase_hf.errors import TeacherError
 from rebase_hf.plan import Plan
 from rebase_hf.planned_work import work_of
 from rebase_hf.questions import Answered, no_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
-from rebase_hf.teacher.one_request import prompt_chars
-
-SAMPLE = 20
+from rebase_hf.unsent import Unsent
 
 
 @dataclass(slots=True)
@@ -53,50 +48,6 @@ class _Visited:
     answers: dict[str, Completion] = field(default_factory=dict)
     put: int = 0
     shared: bool = False
-
-
-@dataclass(slots=True)
-class Unsent:
-    """Requests that would be sent.
-
-    Attributes:
-        count: Their number.
-        chars: The length of their prompts.
-        supposed: How many of them are asked once for many rows, whose prompts then show what is answered; what they
-            are taken to answer has `supposed_chars`.
-        forms: How many of them ask for an object with these keys.
-        sample: A fair sample of them.
-    """
-
-    chance: random.Random
-    count: int = 0
-    chars: int = 0
-    supposed: int = 0
-    supposed_chars: int = 0
-    forms: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    sample: list[Mapping[str, Any]] = field(default_factory=list)
-    _keys: set[str] = field(default_factory=set)
-
-    def add(self, content: Mapping[str, Any], supposed: str | None = None) -> bool:
-        """Count a request; every one has the same chance to stand in the sample. Return whether it is a new one.
-
-        Args:
-            supposed: What it is taken to answer.
-        """
-        if (key := content_key(content)) in self._keys:
-            return False
-        self._keys.add(key)
-        self.count += 1
-        if supposed is not None:
-            self.supposed += 1
-            self.supposed_chars += len(supposed)
-        self.chars += prompt_chars(content)
-        self.forms[tuple((content["schema"] or {}).get("properties", ()))] += 1
-        if len(self.sample) < SAMPLE:
-            self.sample.append(content)
-        elif (place := self.chance.randrange(self.count)) < SAMPLE:
-            self.sample[place] = content
-        return True
 
 
 class Rehearsal:
@@ -286,42 +237,3 @@ def prepared_of(plan: Plan) -> Any:
     finally:
         if journal is not None:
             journal.close()
-
-
-def failed_outputs(plan: Plan) -> list[str] | None:
-    """Return the keys of the requests that a run's outputs in quarantine failed with; None if it was never begun."""
-    decisions = Decisions.peek(runs_folder() / f"{plan.run_id}.sqlite")
-    if decisions is None:
-        return None
-    try:
-        return [entry["key"] for entry in decisions.ledger() if entry["outcome"] == "quarantined" and entry["key"]]
-    finally:
-        decisions.close()
-
-
-def check_again(plan: Plan, rehearsed: Rehearsal, failed: list[str] | None) -> None:
-    """Check that asking again what failed is not to ask a whole run, of a mistyped command or without its journal.
-
-    Args:
-        failed: What `failed_outputs` says of the run.
-
-    Raises:
-        RebaseError: The journal holds none of the run's questions.
-    """
-    if rehearsed.held or failed == []:
-        return
-    model, name = plan.identity.model, plan.task.name
-    begun = "was never begun here" if failed is None else "lost its answers"
-    others = [run for run in earlier_runs(name) if run.run_id != plan.run_id]
-    told = f"No other run of task `{name}` is known here."
-    if others:
-        run = min(others, key=lambda run: run.model != model)  # the newest, of this model if there is one
-        about = [f"by {run.model}", f"{run.examples} examples"]
-        about += [f"--seed {run.seed}"] if run.seed is not None else []
-        about.append(f"begun on {time.strftime('%Y-%m-%d at %H:%M', time.localtime(run.at))}")
-        told = f"The nearest other run of task `{name}` is {run.run_id[:12]} ({', '.join(about)})."
-    raise RebaseError(
-        f"Nothing can be asked again: run {plan.run_id[:12]} {begun}, and the journal holds none of its questions to "
-        f"{model}. {told} Expected a run that was asked before: mend what differs (task, index, teacher, options), or "
-        "leave --retry-failed out, to pay for all of it."
-    )

@@ -13,7 +13,7 @@ from benchmarks.linear_student import RememberingEncoder
 from benchmarks.methods_students import told
 from benchmarks.recorded_teacher import replaying
 from rebase_hf import RowIndex
-from rebase_hf.methods.synthesizrr import SynthesizRROptions
+from rebase_hf.methods.synthesizrr_options import SynthesizRROptions
 from tests.index.hashing_encoder import HashingEncoder
 
 NAME, TABLE = "hypo_l", "worker_vs_gpt_hypo_l"

@@ -19,8 +19,9 @@ from pyarrow import parquet
 from rebase_hf.cli import main
 from rebase_hf.cli.row_address import find_row
 from rebase_hf.cli.trace import trace_row
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate, check_steps
+from rebase_hf.quality.gate import Gate, check_steps
 from rebase_hf.rows import Completion, Draft, Dropped, source_address
 from rebase_hf.task import Task
 from rebase_hf.teacher.journal import Journal

@@ -9,10 +9,10 @@ import typer
 
 from rebase_hf.errors import RebaseError
 from rebase_hf.methods.named import method_named
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.rebase_options import ReBaseOptions
 from rebase_hf.named_options import read_options
 from rebase_hf.plan import Plan, default_checks, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
 

@@ -18,15 +18,8 @@ from rebase_hf.home import rebase_home
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
-from rebase_hf.run_folder import (
-    check_identities,
-    prepare_run_folder,
-    read_report,
-    run_report,
-    whole_set,
-    write_dataset,
-    write_report_json,
-)
+from rebase_hf.run_folder import prepare_run_folder, read_report, whole_set, write_dataset, write_report_json
+from rebase_hf.run_report import check_identities, run_report
 from rebase_hf.task import Task
 
 logger = logging.getLogger(__name__)

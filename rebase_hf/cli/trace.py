@@ -14,7 +14,8 @@ from rebase_hf.cli.row_address import FoundRow, find_row
 from rebase_hf.errors import RebaseError
 from rebase_hf.home import rebase_home
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.quality.gate import CheckOptions, CheckStep, check_steps
+from rebase_hf.quality.check_options import CheckOptions
+from rebase_hf.quality.gate import CheckStep, check_steps
 from rebase_hf.quality.whole_set import whole_set_steps
 from rebase_hf.rows import Completion
 from rebase_hf.teacher.asking import content_key, first_question

@@ -16,7 +16,7 @@ from rebase_hf.methods.adaptive import (
 )
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.run_folder import check_identities, run_report
+from rebase_hf.run_report import check_identities, run_report
 from tests.doubles.harbour import asked_for, harbour_task, tagged
 from tests.doubles.tgi_server import TGIServer
 from tests.index.conftest import write_source

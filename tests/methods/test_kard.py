@@ -14,10 +14,11 @@ from rebase_hf.methods.passages import nearness, passages_for
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.answers import same_answer
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.retrying import retry_failed
-from rebase_hf.run_folder import check_identities, prepare_run_folder, run_report, write_dataset
+from rebase_hf.run_folder import prepare_run_folder, write_dataset
+from rebase_hf.run_report import check_identities, run_report
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.rationale_prompts import parse_rationale, without_answer
 from tests.doubles.blind_answers import shown_input

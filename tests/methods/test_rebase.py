@@ -14,7 +14,9 @@ from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground
-from rebase_hf.methods.rebase import SAMPLING, ReBaseOptions, drafts, taken_rows
+from rebase_hf.methods.rebase import SAMPLING, drafts
+from rebase_hf.methods.rebase_options import ReBaseOptions
+from rebase_hf.methods.taking import taken_rows
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.contamination import EvaluationGuard

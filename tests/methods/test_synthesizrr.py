@@ -14,11 +14,11 @@ from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence
 from rebase_hf.methods.seed_documents import RESERVED_RANKS
-from rebase_hf.methods.synthesizrr import SynthesizRROptions
+from rebase_hf.methods.synthesizrr_options import SynthesizRROptions
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.gate import label_counts
-from rebase_hf.run_folder import run_report
+from rebase_hf.run_report import run_report
 from tests.doubles.hub_server import HubServer
 from tests.doubles.tgi_server import TGIServer, status
 from tests.doubles.written_answers import asked_label, prompt_of, shown_document, write_as_asked

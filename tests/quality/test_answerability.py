@@ -9,7 +9,7 @@ from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.answerability import NAME, answerable
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.questions import Answered, one_example
 from rebase_hf.rows import Completion, Draft, Dropped, Message
 from rebase_hf.task import Task
