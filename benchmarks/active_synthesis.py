@@ -32,7 +32,7 @@ from benchmarks.pool_teacher import NUMBER, answering, row_number
 from rebase_hf import RowIndex, Task
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.rows import source_address
 from rebase_hf.setfit_training import add_missing_labels, new_head
 from rebase_hf.students.active import ActiveSynthesis

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf import Task, Teacher
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate
+from rebase_hf.quality.gate import Gate
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import Asker, Unanswered, open_teacher
 from rebase_hf.teacher.journal import Journal

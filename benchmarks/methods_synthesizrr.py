@@ -54,10 +54,10 @@ OPTIONS: Mapping[str, Any] = {
     "seeds": "train",
     "seeds_per_label": 10,
     "context_tokens": (1, 400),
-    "similarity": (0.0, 0.95),
-    "shot_similarity": (0.0, 0.95),
     "ranks": (1, 100),
 }
+# Documents drawn at random have no range: the method refuses to be given one for them.
+RANGES: Mapping[str, Any] = {"similarity": (0.0, 0.95), "shot_similarity": (0.0, 0.95)}
 PAIRS = ("few", "seeds", "random", "gold", "constant")
 
 
@@ -111,7 +111,7 @@ def run(
     task: Task, index: RowIndex, server: Serving, num_examples: int, seed: int, retriever: str, **others: Any
 ) -> Made:
     """Run the method once."""
-    options = {**OPTIONS, "retriever": retriever, **others}
+    options = {**OPTIONS, **({} if retriever == "random" else RANGES), "retriever": retriever, **others}
     return run_whole(task, index, server.url, "synthesizrr", num_examples=num_examples, seed=seed, options=options)
 
 

@@ -18,8 +18,9 @@ from benchmarks.claims import Line, at_most, parser, report
 from benchmarks.made_rows import found_rows
 from benchmarks.made_rows import task as post_room
 from rebase_hf.quality.answer_checks import AnswerCheck, answer_checks
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate
+from rebase_hf.quality.gate import Gate
 from rebase_hf.quality.languages import Spoken
 from rebase_hf.quality.refusals import refusal_in
 from rebase_hf.rows import Completion, Draft

@@ -13,7 +13,7 @@ from rebase_hf.methods.named import method_named
 from rebase_hf.outcomes import read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import GIVE_UP_AFTER, Plan, dataset_features, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.teacher.target import Teacher, is_hf_token, is_hugging_faces
 
 # Divisible by most numbers of workers: a stream is split evenly, without running on every node in full.

@@ -11,8 +11,9 @@ from typing import Any
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.earlier_runs import ENOUGH, EarlierRun, earlier_runs
+from rebase_hf.failed_before import check_again, failed_outputs
 from rebase_hf.plan import Plan
-from rebase_hf.rehearsal import Rehearsal, check_again, failed_outputs
+from rebase_hf.rehearsal import Rehearsal
 from rebase_hf.task import Task
 from rebase_hf.teacher.blind_prompts import blind_draft, blind_keys
 from rebase_hf.teacher.budget import CHARS_PER_TOKEN
@@ -38,6 +39,8 @@ class Estimate:
         answered: Rows among them that the journal answers, for free.
         requests: What would be sent, `repairs` among them; without retries after faults.
         passing: The share of answers that pass; `*_from` say where a figure comes from.
+        supposed: Requests among them whose answers stand in other prompts, and are taken to be as long as they may be
+            there.
         stops: What a limit of the user's would do, if it is reached.
         changed: What is to be said if earlier answers are not used, though they are to the same task.
         finished: The run is complete: nothing would be asked.
@@ -52,6 +55,7 @@ class Estimate:
     answered: int = 0
     requests: int = 0
     repairs: int = 0
+    supposed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -143,7 +147,9 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
     chars = unsent.chars * (1 + rehearsed.further / max(1, unsent.count)) + rehearsed.blind * blind_chars
     prompt_tokens = round(chars * per_char + repairs * again)
     outputs_alone = rehearsed.blind + unsent.forms[blind_keys(plan.task)]
-    completion_tokens = round((sent - outputs_alone) * answer + outputs_alone * blind_answer_chars * per_char)
+    own = sent - outputs_alone - unsent.supposed
+    other_chars = outputs_alone * blind_answer_chars + unsent.supposed_chars
+    completion_tokens = round(own * answer + other_chars * per_char)
     requests = ceil(sent)
     prices = plan.teacher.price_per_million
     cost = None if prices is None else (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1_000_000
@@ -158,6 +164,7 @@ def _priced(plan: Plan, rehearsed: Rehearsal, known: EarlierAnswers, changed: st
         answered=answered,
         requests=requests,
         repairs=round(rehearsed.repairs + repairs),
+        supposed=unsent.supposed,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=cost,

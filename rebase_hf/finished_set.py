@@ -10,7 +10,7 @@ from rebase_hf.index.encoders import Encoder, encode_texts, load_encoder
 from rebase_hf.outcomes import read_example
 from rebase_hf.plan import Plan
 from rebase_hf.quality.cartography import draw_map, keep_confident
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.learning import FOLDS, training_dynamics
 from rebase_hf.quality.whole_set import Verdict, WholeSet, check_whole_set
 from rebase_hf.rows import Example

@@ -16,9 +16,10 @@ from filelock import BaseFileLock
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import RebaseError
 from rebase_hf.outcomes import RunState
-from rebase_hf.round import Round, Work
+from rebase_hf.round import Round
 from rebase_hf.teacher.asking import Asker
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.work import Work
 
 logger = logging.getLogger(__name__)
 

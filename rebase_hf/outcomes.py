@@ -1,7 +1,7 @@
 """What a run decides, as it is kept: outcomes in their order, their counts, and how the run stands."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,11 +58,12 @@ class Tally:
         return self.asked + sum(self.dropped_before.values())
 
 
-def example_record(example: Example, row: RetrievedRow | None, place: int = 0) -> str:
+def example_record(example: Example, row: RetrievedRow | None, place: int = 0, asked: Sequence[str] = ()) -> str:
     """Return an example as JSON, with the row that it came from as the report shows it.
 
     Args:
         place: Its place among the outputs of one draft; the first of each is what counts drafts.
+        asked: The keys of all requests about its draft, in their order; kept where there are several.
     """
     record: dict[str, Any] = {
         "fields": dict(example.fields),
@@ -72,8 +73,7 @@ def example_record(example: Example, row: RetrievedRow | None, place: int = 0) -
     }
     if example.passages is not None:
         record["passages"] = list(example.passages)
-    if place:
-        record["place"] = place
+    record |= _kept(place, asked)
     if row is not None:
         record["row"] = _told(row)
     return json.dumps(record, ensure_ascii=False)
@@ -87,14 +87,17 @@ def read_example(record: str) -> Example:
     return Example(content["fields"], content["rationale"], content["provenance"], sources, passages)
 
 
-def dropped_record(dropped: Dropped, place: int = 0) -> str:
-    """Return a drop as JSON, as the ledger holds it, with the row that it was about; `place` as in an example's."""
-    record = dropped.to_record()
-    if place:
-        record["place"] = place
+def dropped_record(dropped: Dropped, place: int = 0, asked: Sequence[str] = ()) -> str:
+    """Return a drop as JSON, as the ledger holds it, with the row that it was about; the rest as in an example's."""
+    record = dropped.to_record() | _kept(place, asked)
     if dropped.row is not None:
         record |= _told(dropped.row)
     return json.dumps(record, ensure_ascii=False)
+
+
+def _kept(place: int, asked: Sequence[str]) -> dict[str, Any]:
+    keys = list(dict.fromkeys(filter(None, asked)))
+    return ({"place": place} if place else {}) | ({"asked": keys} if len(keys) > 1 else {})
 
 
 def _told(row: RetrievedRow) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rebase_hf.methods.consulting import Consultant
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.outcomes import RunState, Tally, read_example
 from rebase_hf.plan import Plan, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.rows import Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher

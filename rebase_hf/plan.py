@@ -5,13 +5,12 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
-from importlib.metadata import version
-from importlib.resources import files
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from rebase_hf.deciding_code import code_fingerprint
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import TaskError
 from rebase_hf.features import task_features
@@ -19,15 +18,16 @@ from rebase_hf.home import rebase_home
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.labelled_rows import Rows
 from rebase_hf.methods.consulting import Consultant
-from rebase_hf.methods.fitting import check_method
+from rebase_hf.methods.fitting import check_index, check_method
 from rebase_hf.methods.method import Ground, Method, told_options
 from rebase_hf.methods.named import method_named
 from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.named_options import read_options
 from rebase_hf.quality.answerability import check_blind
+from rebase_hf.quality.check_options import CheckOptions
+from rebase_hf.quality.consistency import check_consistent
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.quality.evaluation_sets import evaluation_set, read_evaluation_sets
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.asking import TeacherIdentity, identify
 from rebase_hf.teacher.target import Teacher
@@ -35,12 +35,6 @@ from rebase_hf.teacher.target import Teacher
 GIVE_UP_AFTER = 600.0
 # What a plan has read: another process reads it there.
 READ_ANEW = ("evaluation_rows", "further_evaluation_rows", "guard")
-# The modules that decide what a dataset holds: with other code in them, a run is another run.
-DECIDING = (
-    "rows", "labelled_rows", "task_file", "task", "features", "methods", "quality", "teacher/*prompts",
-    "teacher/advice", "teacher/templates", "teacher/faults", "teacher/few_shot", "embedding_model",
-    "setfit_training", "leader", "round", "questions", "decisions", "outcomes", "finished_set",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,18 +128,6 @@ class Plan:
         self.__dict__.update(state, token=None)
 
 
-@cache
-def code_fingerprint() -> str:
-    """Return a digest of the code that decides what a dataset holds, and of its prompt templates."""
-    digest = hashlib.sha256(version("rebase-hf").encode())
-    root = Path(str(files("rebase_hf")))
-    for name in DECIDING:
-        for path in sorted([*root.glob(f"{name}.py"), *root.glob(f"{name}/*.py"), *root.glob(f"{name}/*.jinja")]):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def make_plan(
     task: Task | Mapping[str, Any] | str | Path,
     index: "RowIndex | str | Path | Sequence[str] | None",
@@ -166,7 +148,7 @@ def make_plan(
         consult: A trained model whose labels go into the teacher's prompts: `students.consulting.consult_student`.
 
     Raises:
-        TaskError: The task, its evaluation set, the method or a number is wrong.
+        TaskError: The task, its evaluation set, the method or a number is wrong, or an index would not be used.
         RowIndexError: The index can't be opened, or holds no rows.
         TeacherError: The teacher can't be identified, or its key is missing.
     """
@@ -181,10 +163,12 @@ def make_plan(
         raise TaskError(f"give_up_after is {give_up_after!r}; expected a number of seconds above zero.")
     teacher = Teacher.of(teacher)
     check_method(how, task, read, teacher, consult)
+    check_index(how, read, index)
     checked: CheckOptions = (
         default_checks(task, teacher) if checks is None else read_options(CheckOptions, checks, "What is checked")
     )
     check_blind(checked.answerable, teacher)
+    check_consistent(task, checked.consistent, teacher)
     opened = open_index(index) if how.needs_index(read) else None
     identity = identify(teacher, task, token)
     plan = Plan(

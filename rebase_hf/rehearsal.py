@@ -4,24 +4,19 @@ What is there is parsed and checked as the run does it (leader.py); what is not 
 """
 
 import random
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rebase_hf.consumers import work_of
-from rebase_hf.decisions import Decisions, runs_folder
-from rebase_hf.earlier_runs import ENOUGH, earlier_runs
-from rebase_hf.errors import RebaseError, TeacherError
+from rebase_hf.earlier_runs import ENOUGH
+from rebase_hf.errors import TeacherError
 from rebase_hf.plan import Plan
+from rebase_hf.planned_work import work_of
 from rebase_hf.questions import Answered, no_answer
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.teacher.asking import content_key, merge_sampling, request_content
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
-from rebase_hf.teacher.one_request import prompt_chars
-
-SAMPLE = 20
+from rebase_hf.unsent import Unsent
 
 
 @dataclass(slots=True)
@@ -40,31 +35,19 @@ class _Found:
 
 
 @dataclass(slots=True)
-class Unsent:
-    """Requests that would be sent.
+class _Visited:
+    """How far a row's questions have been followed.
 
     Attributes:
-        count: Their number.
-        chars: The length of their prompts.
-        forms: How many of them ask for an object with these keys.
-        sample: A fair sample of them.
+        first: The last question that was no repair; `answers` are to it and to its repairs.
+        put: Questions so far, without repairs.
+        shared: The last question is asked once for many rows.
     """
 
-    chance: random.Random
-    count: int = 0
-    chars: int = 0
-    forms: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    sample: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def add(self, content: Mapping[str, Any]) -> None:
-        """Count a request; every one has the same chance to stand in the sample."""
-        self.count += 1
-        self.chars += prompt_chars(content)
-        self.forms[tuple((content["schema"] or {}).get("properties", ()))] += 1
-        if len(self.sample) < SAMPLE:
-            self.sample.append(content)
-        elif (place := self.chance.randrange(self.count)) < SAMPLE:
-            self.sample[place] = content
+    first: Mapping[str, Any] | None = None
+    answers: dict[str, Completion] = field(default_factory=dict)
+    put: int = 0
+    shared: bool = False
 
 
 class Rehearsal:
@@ -76,7 +59,7 @@ class Rehearsal:
         retry_failed: What failed would be asked again.
 
     Attributes:
-        known: Row by row, whether its first question would be answered by the journal.
+        known: Row by row, whether the first question that is its own would be answered by the journal.
         pending: Rows that something would be asked about.
         further: Questions that follow on those, once they are answered; `blind` ask about what comes out.
         held: Rows that the journal holds an answer or a failure to, usable or not.
@@ -151,33 +134,38 @@ class Rehearsal:
         if self._gate.label_full(draft.fields.get(self._plan.task.output)) is not None:
             return
         dialogue = self._work.dialogue(draft)
-        answers: dict[str, Completion] = {}
-        first: Mapping[str, Any] | None = None
-        put = 0
+        row = _Visited()
         try:
             questions = next(dialogue)
             while True:
                 found = self._find(questions)
-                if first is None:
-                    self.known.append(not found.unknown)
-                    self.held += not found.unknown
-                if questions[0].repair == 0:
-                    first, answers = self._content(questions[0]), {}
-                    put += len(questions)
-                elif questions[0].repair == 1:
-                    self.unreadable += 1
+                self._note(row, questions, found)
                 if found.failed:
-                    self._fail(found.failures, again=(*found.failed.values(), *found.unknown), put=put)
+                    self._fail(found.failures, again=(*found.failed.values(), *found.unknown), put=row.put)
                     return
-                if found.unknown:
-                    self._wait(put)
+                if found.unknown and not row.shared:
+                    self._wait(row.put)
                     for content in found.unknown:
                         self._ask(content)
                     return
-                answers |= found.answers
-                questions = dialogue.send(tuple(found.said))
+                row.answers |= found.answers
+                questions = dialogue.send(self._supposed(questions) if found.unknown else tuple(found.said))
         except StopIteration as end:
-            self._settle(end.value, answers, first, put)
+            self._settle(end.value, row)
+
+    def _note(self, row: "_Visited", questions: Sequence[Draft], found: "_Found") -> None:
+        """Count what is asked next about a row, and whether the journal knows it."""
+        if row.first is None:
+            self.known.append(False)
+            self.held += not found.unknown
+        if row.first is None or row.shared:
+            self.known[-1] = not found.unknown
+        row.shared = questions[0].supposed is not None
+        if questions[0].repair == 0:
+            row.first, row.answers = self._content(questions[0]), {}
+            row.put += len(questions)
+        elif questions[0].repair == 1:
+            self.unreadable += not row.shared
 
     def _find(self, questions: Sequence[Draft]) -> "_Found":
         """Look up what the journal holds of questions."""
@@ -197,9 +185,16 @@ class Rehearsal:
                 found.said.append(outcome)
         return found
 
-    def _ask(self, content: Mapping[str, Any]) -> None:
-        self.repairs += content["repair"] > 0
-        self.unsent.add(content)
+    def _supposed(self, questions: Sequence[Draft]) -> tuple[Completion, ...]:
+        """Ask what is asked once for many rows; return what it is taken to be answered with."""
+        for question in questions:
+            self._ask(self._content(question), question.supposed)
+        model = self._plan.identity.model
+        return tuple(Completion("", question.supposed or "", "stop", model) for question in questions)
+
+    def _ask(self, content: Mapping[str, Any], supposed: str | None = None) -> None:
+        if self.unsent.add(content, supposed):
+            self.repairs += content["repair"] > 0
 
     def _wait(self, put: int) -> None:
         """Count a row that something would be asked about; `put` are its questions so far, those unanswered too."""
@@ -219,16 +214,10 @@ class Rehearsal:
         for content in again:
             self._ask(content)
 
-    def _settle(
-        self,
-        outcomes: Sequence[Answered | Dropped],
-        answers: Mapping[str, Completion],
-        first: Mapping[str, Any] | None,
-        put: int,
-    ) -> None:
+    def _settle(self, outcomes: Sequence[Answered | Dropped], row: "_Visited") -> None:
         """Decide on what a row's answers say, as the run would."""
-        if first is not None and any(isinstance(o, Dropped) and o.stage == "teacher" for o in outcomes):
-            self._fail(answers, again=(first,), put=put)
+        if row.first is not None and any(isinstance(o, Dropped) and o.stage == "teacher" for o in outcomes):
+            self._fail(row.answers, again=(row.first,), put=row.put)
             return
         for outcome in outcomes:
             self.decided += 1
@@ -248,42 +237,3 @@ def prepared_of(plan: Plan) -> Any:
     finally:
         if journal is not None:
             journal.close()
-
-
-def failed_outputs(plan: Plan) -> list[str] | None:
-    """Return the keys of the requests that a run's outputs in quarantine failed with; None if it was never begun."""
-    decisions = Decisions.peek(runs_folder() / f"{plan.run_id}.sqlite")
-    if decisions is None:
-        return None
-    try:
-        return [entry["key"] for entry in decisions.ledger() if entry["outcome"] == "quarantined" and entry["key"]]
-    finally:
-        decisions.close()
-
-
-def check_again(plan: Plan, rehearsed: Rehearsal, failed: list[str] | None) -> None:
-    """Check that asking again what failed is not to ask a whole run, of a mistyped command or without its journal.
-
-    Args:
-        failed: What `failed_outputs` says of the run.
-
-    Raises:
-        RebaseError: The journal holds none of the run's questions.
-    """
-    if rehearsed.held or failed == []:
-        return
-    model, name = plan.identity.model, plan.task.name
-    begun = "was never begun here" if failed is None else "lost its answers"
-    others = [run for run in earlier_runs(name) if run.run_id != plan.run_id]
-    told = f"No other run of task `{name}` is known here."
-    if others:
-        run = min(others, key=lambda run: run.model != model)  # the newest, of this model if there is one
-        about = [f"by {run.model}", f"{run.examples} examples"]
-        about += [f"--seed {run.seed}"] if run.seed is not None else []
-        about.append(f"begun on {time.strftime('%Y-%m-%d at %H:%M', time.localtime(run.at))}")
-        told = f"The nearest other run of task `{name}` is {run.run_id[:12]} ({', '.join(about)})."
-    raise RebaseError(
-        f"Nothing can be asked again: run {plan.run_id[:12]} {begun}, and the journal holds none of its questions to "
-        f"{model}. {told} Expected a run that was asked before: mend what differs (task, index, teacher, options), or "
-        "leave --retry-failed out, to pay for all of it."
-    )

@@ -8,8 +8,9 @@ from filelock import Timeout
 
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import JournalError
+from rebase_hf.failed_before import check_again, failed_outputs
 from rebase_hf.plan import Plan, check_before_paying
-from rebase_hf.rehearsal import Rehearsal, check_again, failed_outputs
+from rebase_hf.rehearsal import Rehearsal
 from rebase_hf.teacher.journal import Journal
 
 

@@ -5,20 +5,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
+from rebase_hf.conversing import Led, lead, lead_dialogue, unasked
 from rebase_hf.decisions import Decisions
 from rebase_hf.errors import TeacherError
-from rebase_hf.methods.method import Preparation
 from rebase_hf.outcomes import Decision, Kind, RunState, dropped_record, example_record
-from rebase_hf.quality.gate import Gate
-from rebase_hf.questions import Answered, Dialogue, Outcome, T, Talk, no_answer
-from rebase_hf.rows import Completion, Draft, Dropped, Example, RetrievedRow
-from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered, Usage
-from rebase_hf.teacher.journal import Journal
-from rebase_hf.turn import Turn
+from rebase_hf.questions import Answered, Outcome, T
+from rebase_hf.rows import Draft, Dropped, Example, RetrievedRow
+from rebase_hf.spending import total_used
+from rebase_hf.teacher.asking import Asker, BudgetReached, Unanswered
+from rebase_hf.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -32,37 +30,6 @@ BATCH = 64
 PILE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a leader needs to lead, made when it starts: retrieval and the teacher may take a while to open.
-
-    Attributes:
-        drafts: What to ask about, in the order in which it is decided on; takes what `prepare` gave.
-        dialogue: What is asked about a draft.
-        prepare: What is asked once, before all drafts; None where nothing is.
-        outputs_each: How many examples one draft is asked for.
-        questions_each: How many questions a draft takes, when the answers can be read; `blind_each` are asked after
-            them, about what came out.
-        output: The task's output field.
-        open_asker: Opens the teacher, given what this session has spent already.
-        session: Names the call that the run is executed for: limits on requests, tokens and cost are a session's.
-        turn: Taken before anything is asked; other runs may ask the same.
-    """
-
-    drafts: Callable[[Any], Iterator[Draft | Dropped]]
-    dialogue: Callable[[Draft], Dialogue]
-    prepare: Callable[[], Preparation] | None
-    outputs_each: int
-    questions_each: int
-    blind_each: int
-    output: str
-    gate: Callable[[], Gate]
-    open_asker: Callable[[Journal, Mapping[str, Any]], Awaitable[Asker]]
-    num_examples: int
-    session: str
-    turn: Turn
-
-
 class Round:
     """The window of drafts between the first undecided and the last admitted."""
 
@@ -73,7 +40,7 @@ class Round:
         self._drafts: Iterator[Draft | Dropped] | None = None if work.prepare else work.drafts(None)
         self._preparing: asyncio.Task[Any] | None = None
         self._gate = work.gate()
-        self._window: deque[tuple[Draft, asyncio.Task[tuple[Outcome, ...]]] | Dropped] = deque()
+        self._window: deque[tuple[Draft, asyncio.Task[Led[tuple[Outcome, ...]]]] | Dropped] = deque()
         self._running: set[asyncio.Task[Any]] = set()
         self._batch: list[Decision] = []
         self._seq = 0
@@ -98,7 +65,8 @@ class Round:
             elif (full := self._full(item)) is not None:
                 self._window.append(full)
             else:
-                self._window.append((item, self._start(self._answer(item))))
+                leading = lead_dialogue(self._asker, self._work.dialogue(item), item)
+                self._window.append((item, self._start(leading)))
                 self._undecided += 1
             admitted += 1
         return admitted > 0
@@ -111,15 +79,17 @@ class Round:
 
     def _answered(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report it as lost where nobody takes the result
         self._wake.set()
 
     def _prepared(self) -> Iterator[Draft | Dropped] | None:
         """Return the drafts once what is asked before them is answered; None until then."""
         if self._preparing is None and self._work.prepare is not None:
-            self._preparing = self._start(self._lead(self._work.prepare()))
+            self._preparing = self._start(lead(self._asker, self._work.prepare()))
         if self._preparing is None or not self._preparing.done() or self._preparing.exception() is not None:
             return None
-        self._drafts = self._work.drafts(self._preparing.result()[0])
+        self._drafts = self._work.drafts(self._preparing.result())
         return self._drafts
 
     def _room(self, ahead: int) -> bool:
@@ -129,43 +99,6 @@ class Round:
         concurrency = self._asker.concurrency
         wanted = -(-ahead // self._work.outputs_each)
         return len(self._running) < concurrency and self._undecided < min(wanted, PILE * concurrency)
-
-    async def _answer(self, draft: Draft) -> tuple[Outcome, ...]:
-        try:
-            outcomes, attempts = await self._lead(self._work.dialogue(draft))
-        except Unanswered as error:
-            tried = error.attempts
-            return (Dropped("teacher", error.reason, error.detail, draft.row, error.key, attempts=tried),)
-        return tuple(
-            replace(o, attempts=attempts) if isinstance(o, Dropped) and o.stage == "teacher" else o for o in outcomes
-        )
-
-    async def _lead(self, talk: Talk[T]) -> tuple[T, int]:
-        """Ask what a dialogue asks, to its end; return what it returns, and how often was tried."""
-        attempts = 0
-        try:
-            questions = next(talk)
-            while True:
-                answers = await self._ask(questions, attempts)
-                attempts += sum(answer.attempts for answer in answers)
-                questions = talk.send(answers)
-        except StopIteration as end:
-            return end.value, attempts
-
-    async def _ask(self, questions: tuple[Draft, ...], before: int) -> tuple[Completion, ...]:
-        """Ask what may be asked at the same time; what is asked is answered and kept even where one fails."""
-        found = await asyncio.gather(*map(self._asker.ask, questions), return_exceptions=True)
-        answers: list[Completion] = []
-        for question, answer in zip(questions, found, strict=True):
-            if isinstance(answer, Unanswered) and question.optional:
-                answers.append(no_answer(answer.key, self._asker.identity.model))
-                continue
-            if isinstance(answer, Unanswered):
-                answer.attempts += before
-            if isinstance(answer, BaseException):
-                raise answer
-            answers.append(answer)
-        return tuple(answers)
 
     def decide(self) -> RunState | None:
         """Decide on what is answered, in rank order; return how the run stands when it is over.
@@ -179,20 +112,21 @@ class Round:
             if self.accepted >= self._work.num_examples:
                 return RunState(complete=True)
             head = self._window[0]
-            outcomes: tuple[Outcome, ...] = (head,) if isinstance(head, Dropped) else ()
-            if not isinstance(head, Dropped):
+            if isinstance(head, Dropped):
+                led = unasked(head)
+            else:
                 draft, asked = head
                 if not asked.done():
                     return None
                 full = self._full(draft)
                 try:
-                    outcomes = asked.result() if full is None else (full,)
+                    led = asked.result() if full is None else unasked(full)
                 except BudgetReached as error:
                     logger.warning("%s", error)
                     return RunState(stopped="budget_reached")
             self._window.popleft()
             self._undecided -= not isinstance(head, Dropped)
-            self._settle(outcomes)
+            self._settle(led)
         if self.accepted >= self._work.num_examples:
             return RunState(complete=True)
         if self._exhausted and not self._window:
@@ -222,25 +156,26 @@ class Round:
             ) from error
         return None
 
-    def _settle(self, outcomes: tuple[Outcome, ...]) -> None:
-        for place, outcome in enumerate(outcomes):
+    def _settle(self, led: Led[tuple[Outcome, ...]]) -> None:
+        keys = led.asked.keys
+        for place, outcome in enumerate(led.value):
             if isinstance(outcome, Answered) and self.accepted >= self._work.num_examples:
                 outcome = _surplus(outcome)
             if isinstance(outcome, Answered):
                 decided = self._gate.decide(outcome.draft, outcome.completion, outcome.parsed)
-                self._decide(decided, outcome.draft.row, place)
+                self._decide(decided, outcome.draft.row, place, keys)
             else:
-                self._decide(outcome, None, place)
+                self._decide(outcome, None, place, keys)
 
-    def _decide(self, decided: "Example | Dropped", row: RetrievedRow | None, place: int) -> None:
+    def _decide(self, decided: Example | Dropped, row: RetrievedRow | None, place: int, keys: Sequence[str]) -> None:
         """Take one output's decision down; `place` is its place in the answer that it stands in."""
         if isinstance(decided, Example):
-            record = example_record(decided, row, place)
+            record = example_record(decided, row, place, keys)
             self._batch.append(Decision(self._seq, "example", None, self.accepted, record))
             self.accepted += 1
         else:
             kinds: dict[str, Kind] = {"retrieval": "before", "teacher": "quarantined", "checks": "dropped"}
-            record = dropped_record(decided, place)
+            record = dropped_record(decided, place, keys)
             self._batch.append(Decision(self._seq, kinds[decided.stage], decided.reason, None, record))
         self._seq += 1
 
@@ -273,9 +208,6 @@ class Round:
                 )
         for task in self._running:
             task.cancel()
-        for entry in self._asked():
-            if entry.done() and not entry.cancelled():
-                entry.exception()  # looked at, so that asyncio does not report it as lost
 
     def finish(self, state: RunState) -> None:
         """Write how the run stands; answers beyond the examples asked for are dropped as surplus."""
@@ -288,12 +220,12 @@ class Round:
 
     def _used(self) -> dict[str, Any]:
         seconds = {"retrieve": self._retrieving, "transform": time.monotonic() - self._began - self._retrieving}
-        return _sum(self._before, self._asker.usage, seconds, self._work.session)
+        return total_used(self._before, self._asker.usage, seconds, self._work.session)
 
-    def _asked(self) -> "Iterator[asyncio.Task[tuple[Outcome, ...]]]":
+    def _asked(self) -> "Iterator[asyncio.Task[Led[tuple[Outcome, ...]]]]":
         return (entry[1] for entry in self._window if not isinstance(entry, Dropped))
 
-    def _left_over(self, task: "asyncio.Task[tuple[Outcome, ...]]") -> None:
+    def _left_over(self, task: "asyncio.Task[Led[tuple[Outcome, ...]]]") -> None:
         if task.exception() is None:
             self._settle(task.result())
 
@@ -301,21 +233,3 @@ class Round:
 def _surplus(outcome: Answered) -> Dropped:
     completion, detail = outcome.completion, "more answers than examples were asked for"
     return Dropped("checks", "surplus", detail, outcome.draft.row, completion.key, completion.text)
-
-
-def _sum(before: dict[str, Any], now: Usage, seconds: dict[str, float], session: str) -> dict[str, Any]:
-    """Return what was used in all, by the processes that led this run before and by this one."""
-    past = before.get("session", {})
-    total = _added(before, now)
-    total["session"] = {"name": session} | _added(past if past.get("name") == session else {}, now)
-    total["seconds"] = {name: value + before.get("seconds", {}).get(name, 0.0) for name, value in seconds.items()}
-    return total
-
-
-def _added(before: Mapping[str, Any], now: Usage) -> dict[str, Any]:
-    total = asdict(now)
-    for name in ("requests", "prompt_tokens", "completion_tokens", "retries", "refused"):
-        total[name] += before.get(name, 0)
-    if before.get("cost") is not None:
-        total["cost"] = before["cost"] + (now.cost or 0.0)
-    return total

@@ -107,6 +107,8 @@ class Draft:
         repair: 0 for a first question, 1 for the one that asks to mend an answer that could not be read.
         optional: What is asked beside what an example is made of: where it has no usable answer, it counts as one that
             says nothing, and ends neither the example nor the run.
+        supposed: Of what is asked once for many drafts, the answer that an estimate goes on with where there is none
+            yet: what it says stands in the prompts that follow.
         sampling: The method's sampling; whatever the user sets on the teacher wins over it.
     """
 
@@ -120,6 +122,7 @@ class Draft:
     passages: tuple[str, ...] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     optional: bool = False
+    supposed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

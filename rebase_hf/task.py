@@ -12,11 +12,13 @@ from typing import Any, Literal
 import yaml
 
 from rebase_hf.errors import TaskError
-from rebase_hf.labelled_rows import FILE_KINDS, RowsReference, as_text
+from rebase_hf.labelled_rows import FILE_KINDS, Rows, RowsReference, as_text
 from rebase_hf.task_file import Beside, Find, read_task_file
 
 Kind = Literal["classification", "extractive", "generation"]
 
+# Which split is read where a task names none.
+EVALUATION_SPLITS, TRAIN_SPLITS = ("test", "validation"), ("train",)
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "exact_match"),
     "extractive": ("squad_f1", "exact_match"),
@@ -178,11 +180,19 @@ class Task:
 
     def evaluation_rows(self) -> list[dict[str, str]]:
         """Return the evaluation set's rows, checked; an empty list when the task names none."""
-        return self._labelled(self.evaluation, "evaluation", ("test", "validation"))
+        return self._labelled(self.evaluation, "evaluation", EVALUATION_SPLITS)
+
+    def evaluation_records(self) -> Rows:
+        """Return the evaluation set's rows with all their columns; an empty list when the task names none."""
+        return [] if self.evaluation is None else self.evaluation.read(EVALUATION_SPLITS)
+
+    def train_records(self) -> Rows:
+        """Return the labelled rows that the user has with all their columns; an empty list when there are none."""
+        return [] if self.train is None else self.train.read(TRAIN_SPLITS)
 
     def train_rows(self) -> list[dict[str, str]]:
         """Return the labelled rows that the user has, checked; an empty list when the task names none."""
-        return self._labelled(self.train, "train", ("train",))
+        return self._labelled(self.train, "train", TRAIN_SPLITS)
 
     def _labelled(self, reference: RowsReference | None, name: str, splits: tuple[str, ...]) -> list[dict[str, str]]:
         if reference is None:

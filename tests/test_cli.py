@@ -174,6 +174,7 @@ WRONG_OPTIONS = {
     ("--provider", "groq"): "--provider does nothing for `http://",
     ("--bill-to", "an-organisation"): "--bill-to does nothing for `http://",
     ("--pause-after",): "--pause-after does nothing for `http://",
+    ("--method", "fewgen"): "and method `fewgen` retrieves nothing as it is asked for here. Leave the index out",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from rebase_hf import Teacher
 from rebase_hf.errors import TaskError
 from rebase_hf.pipeline import Run, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from tests.doubles.task_answers import desk_answer
 from tests.doubles.tgi_server import TGIServer
 

@@ -12,8 +12,9 @@ from rebase_hf.finished_set import looks_at_whole_set
 from rebase_hf.named_options import read_options
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.quality.gate import CheckOptions
-from rebase_hf.run_folder import check_identities, prepare_run_folder, run_report, whole_set, write_dataset
+from rebase_hf.quality.check_options import CheckOptions
+from rebase_hf.run_folder import prepare_run_folder, whole_set, write_dataset
+from rebase_hf.run_report import check_identities, run_report
 from tests.doubles.tgi_server import TGIServer
 from tests.doubles.written_answers import write_as_asked
 
@@ -103,7 +104,7 @@ def test_the_command_line_takes_checks_by_name(home, server, tmp_path, monkeypat
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["labels"] == {"glad": 5, "cross": 5} and report["dropped_from_whole"] == {"label_surplus": 10}
-    assert report["method_options"]["language"] is False
+    assert report["checks"]["language"] is False
     for wrong, said in (("balanced=true", "has no option `balanced`"), ("cartography=most", "expected float")):
         done = CliRunner().invoke(app, [*asked, "--check", wrong])
         assert isinstance(done.exception, RebaseError) and said in str(done.exception)

@@ -18,7 +18,7 @@ from rebase_hf import Teacher, generate
 from rebase_hf.decisions import runs_folder
 from rebase_hf.errors import JournalError, NoExamplesError, RowIndexError, TaskError, TeacherError, TeacherRefused
 from rebase_hf.pipeline import Run, held_out, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from tests.doubles.task_answers import desk_answer, in_the_form_asked_for, shown_row
 from tests.doubles.tgi_server import TGIServer, status
 

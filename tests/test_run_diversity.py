@@ -4,7 +4,7 @@ import pytest
 
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.run_folder import run_report
+from rebase_hf.run_report import run_report
 from tests.doubles.task_answers import desk_answer
 from tests.doubles.tgi_server import TGIServer
 

@@ -19,8 +19,9 @@ from pyarrow import parquet
 from rebase_hf.cli import main
 from rebase_hf.cli.row_address import find_row
 from rebase_hf.cli.trace import trace_row
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate, check_steps
+from rebase_hf.quality.gate import Gate, check_steps
 from rebase_hf.rows import Completion, Draft, Dropped, source_address
 from rebase_hf.task import Task
 from rebase_hf.teacher.journal import Journal
@@ -145,12 +146,12 @@ def results(story):
 
 ALL_CHECKS = [
     "readable", "empty_field", "teacher_declined", "label_not_in_task", "answer_not_in_input",
-    "rationale_without_reasoning", "too_short or too_long", "other_language", "not_answerable", "low_confidence",
-    "in_evaluation_set", "label_full", "few_shot_copy or duplicate_output",
+    "rationale_without_reasoning", "too_short or too_long", "other_language", "not_answerable",
+    "inconsistent_answers", "low_confidence", "in_evaluation_set", "label_full", "few_shot_copy or duplicate_output",
 ]  # fmt: skip
 IDLE = {
-    "answer_not_in_input", "rationale_without_reasoning", "not_answerable", "low_confidence", "in_evaluation_set",
-    "label_full",
+    "answer_not_in_input", "rationale_without_reasoning", "not_answerable", "inconsistent_answers", "low_confidence",
+    "in_evaluation_set", "label_full",
 }  # fmt: skip
 PASSED = {name: "not_applicable" if name in IDLE else "passed" for name in ALL_CHECKS}
 NOT_RUN = dict.fromkeys(ALL_CHECKS, "not_run")
@@ -303,9 +304,9 @@ def test_on_another_machine_everything_is_told_but_what_only_the_journal_holds(t
         code, out, err = trace(story["row"], "--json", home=tmp_path / "elsewhere")
         assert code == 0, err
         told = json.loads(out)
-        (request,) = told["requests"]
+        *_, request = told["requests"]
         assert not request["in_journal"] and request["messages"] is None and request["failure"] is None
-        assert request["key"] == story["requests"][-1]["key"]
+        assert [one["key"] for one in told["requests"]] == [one["key"] for one in story["requests"]]
         for part in ("source", "score", "cells", "checks", "outcome"):
             assert told[part] == story[part], part
         assert request["answer"] == ({"text": GARBLED} if story is garbled else None)
@@ -489,8 +490,12 @@ def test_checks_are_told_in_the_order_in_which_they_are_applied():
     decide(gate, fields={"message": held, "desk": "other"})
     steps = check_steps(task, options, guarded=True, sure=True)
     order = [next(i for i, step in enumerate(steps) if reason in step.reasons) for reason in met]
-    assert order == [i for i, step in enumerate(steps) if step.idle is None] and len(order) == len(steps) - 2
-    assert [step.name for step in steps if step.idle] == ["answer_not_in_input", "not_answerable"]
+    assert order == [i for i, step in enumerate(steps) if step.idle is None] and len(order) == len(steps) - 3
+    assert [step.name for step in steps if step.idle] == [
+        "answer_not_in_input",
+        "not_answerable",
+        "inconsistent_answers",
+    ]
 
 
 def test_a_few_shot_run_is_told_with_what_its_answers_are_keyed_by(trace, monkeypatch, capsys, tmp_path, model_index):

@@ -9,10 +9,10 @@ import typer
 
 from rebase_hf.errors import RebaseError
 from rebase_hf.methods.named import method_named
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.rebase_options import ReBaseOptions
 from rebase_hf.named_options import read_options
 from rebase_hf.plan import Plan, default_checks, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
 
@@ -204,5 +204,10 @@ def estimate_lines(estimate: "Estimate") -> Iterator[str]:
     yield f"  answers         {estimate.completion_tokens:,} tokens ({estimate.answers_from})"
     cost = "unknown without --price PROMPT COMPLETION" if estimate.cost is None else f"{estimate.cost:.4g}"
     yield f"  cost            {cost}"
+    if estimate.supposed:
+        yield (
+            f"Approximate: {estimate.supposed:,} answers that stand in the prompts after them (the plans of datasets) "
+            "are not there yet, and are taken to be as long as these show them; shorter ones cost less."
+        )
     if estimate.stops:
         yield estimate.stops

@@ -18,15 +18,8 @@ from rebase_hf.home import rebase_home
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
-from rebase_hf.run_folder import (
-    check_identities,
-    prepare_run_folder,
-    read_report,
-    run_report,
-    whole_set,
-    write_dataset,
-    write_report_json,
-)
+from rebase_hf.run_folder import prepare_run_folder, read_report, whole_set, write_dataset, write_report_json
+from rebase_hf.run_report import check_identities, run_report
 from rebase_hf.task import Task
 
 logger = logging.getLogger(__name__)
@@ -150,13 +143,14 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
 
 
 def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a student reads where the run decided from which nearness on passages are of use."""
+    """Return how a student reads where the run decided for which questions passages are of use."""
     decision = report.get("adaptive") or {}
-    if decision.get("use") != "above":
+    if decision.get("use") not in ("above", "below"):
         return {}
     from rebase_hf.students.reading import Reading
 
-    return {"reading": Reading(threshold=decision["threshold"])}
+    column = (report.get("method_options") or {}).get("popularity_column")
+    return {"reading": Reading(threshold=decision["threshold"], popularity_column=column)}
 
 
 def write_pages(folder: Path) -> list[Path]:

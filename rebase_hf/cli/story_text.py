@@ -80,7 +80,7 @@ def _request(request: Mapping[str, Any], journal: str, number: str) -> Iterator[
     )
     facts = {
         "key": request["key"],
-        "what": None if turns is None else "the question to mend the answer" if request["repair"] else "the question",
+        "what": None if turns is None else _what(request),
         "sent": None if request["sent"] else "nothing: the few-shot teacher runs here, and is keyed by what follows",
         "journal": missing or None,
         "model": request["model"],
@@ -102,6 +102,12 @@ def _request(request: Mapping[str, Any], journal: str, number: str) -> Iterator[
         yield f"{_header(f'Answer {number}: {ending}')}\n  {_indented(failure['detail'])}"
     if request["note"]:
         yield f"({request['note']})"
+
+
+def _what(request: Mapping[str, Any]) -> str:
+    whose = {"before": "a question that came first", "after": "a question about what was answered"}
+    what = whose.get(request["part"], "the question")
+    return f"{what} to mend the answer" if request["repair"] else what
 
 
 def _about(answer: Mapping[str, Any]) -> str:

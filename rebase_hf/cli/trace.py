@@ -5,7 +5,7 @@ missing, and what follows from the rest is told all the same.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from rebase_hf.cli.row_address import FoundRow, find_row
 from rebase_hf.errors import RebaseError
 from rebase_hf.home import rebase_home
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.quality.gate import CheckOptions, CheckStep, check_steps
+from rebase_hf.quality.check_options import CheckOptions
+from rebase_hf.quality.gate import CheckStep, check_steps
 from rebase_hf.quality.whole_set import whole_set_steps
 from rebase_hf.rows import Completion
 from rebase_hf.teacher.asking import content_key, first_question
@@ -26,14 +27,16 @@ ABOUT_SOURCE = ("dataset", "config", "split", "revision", "row", "license", "url
 ABOUT_SCORE = ("score", "parts", "columns", "fields_from")
 ABOUT_REQUEST = ("model", "revision", "messages", "sampling", "schema", "sample", "repair")
 READABLE = "readable"
+DECIDED, BEFORE, AFTER = "decided", "before", "after"
 
 
 def trace_row(folder: Path, row: str) -> Story:
     """Return the whole story of a row of a run folder.
 
     Its keys: `run`, `row` (its address), `source`, `score`, `cells`, `journal` (its path), `requests` in the order in
-    which they were made (`sampling` is what was asked for, `sent_as` what the settled answer was sent with), `checks`
-    in the order in which they are applied, and `outcome`. Texts are as they were sent, answered and stored, to the
+    which they were made (`part` is `decided`, `before` or `after` what was decided on; `sampling` is what was asked
+    for, `sent_as` what the settled answer was sent with), `checks` in the order in which they are applied, and
+    `outcome`. Texts are as they were sent, answered and stored, to the
     byte. A None stands for what is not known here.
 
     Raises:
@@ -46,10 +49,11 @@ def trace_row(folder: Path, row: str) -> Story:
     key = outcome["example"]["provenance"]["prompt_id"] if found.is_example else found.entry.get("key")
     path = rebase_home() / "journal.sqlite"
     trained_here = (run.report.get("teacher") or {}).get("kind") == "few-shot"
-    requests = _requests(path, key, sent=not trained_here)
-    if requests and not found.is_example:
-        _compare(requests[-1], found.entry)
-    sure = trained_here if not requests or requests[-1]["answer"] is None else _confidence(requests) is not None
+    requests = _requests(path, key, found.entry.get("asked") or (), sent=not trained_here)
+    last = next((one for one in reversed(requests) if one["part"] == DECIDED), None)
+    if last is not None and not found.is_example:
+        _compare(last, found.entry)
+    sure = trained_here if last is None or last["answer"] is None else last["answer"].get("confidence") is not None
     steps = _steps(run, sure=sure)
     return {
         "run": str(folder),
@@ -64,11 +68,15 @@ def trace_row(folder: Path, row: str) -> Story:
     }
 
 
-def _requests(path: Path, key: str | None, *, sent: bool) -> list[Story]:
-    """Return the requests about a row: the one that decided on it and, when that was a repair, the first question.
+def _requests(path: Path, key: str | None, asked: Sequence[str], *, sent: bool) -> list[Story]:
+    """Return the requests about a row: the one that decided on it, its first question if it was a repair, and more.
 
-    An example or a ledger entry has the key of the last request. A first question that failed, or whose answer could
-    be read, has none after it; a repair question says by its content what came before.
+    An example or a ledger entry has the key of the request whose answer it is. A first question that failed, or whose
+    answer could be read, has none after it; a repair question says by its content what came before. What was asked
+    besides (a plan, who reads a rationale, the same anew and blind) only the entry tells.
+
+    Args:
+        asked: All that was asked about it; nothing where that was all, or where an older version made the run.
     """
     if key is None:
         return []
@@ -76,20 +84,27 @@ def _requests(path: Path, key: str | None, *, sent: bool) -> list[Story]:
     journal = Journal.peek(path)
     try:
         content = journal.request(key) if journal is not None else None
-        requests = [_request(journal, key, content, sent)]
+        requests = [_request(journal, key, content, sent, DECIDED)]
         while content is not None and content["repair"]:
             content = first_question(content)
             content.pop("sent", None)  # of the repair, and no part of a key
-            requests.insert(0, _request(journal, content_key(content), content, sent))
+            requests.insert(0, _request(journal, content_key(content), content, sent, DECIDED))
+        own = {request["key"] for request in requests}
+        place = next((number for number, other in enumerate(asked) if other in own), 0)
+        for number, other in enumerate(asked):
+            if other not in own:
+                content = journal.request(other) if journal is not None else None
+                told = _request(journal, other, content, sent, BEFORE if number < place else AFTER)
+                requests.insert(number if number < place else len(requests), told)
     finally:
         if journal is not None:
             journal.close()
     return requests
 
 
-def _request(journal: Journal | None, key: str, content: Mapping[str, Any] | None, sent: bool) -> Story:
+def _request(journal: Journal | None, key: str, content: Mapping[str, Any] | None, sent: bool, part: str) -> Story:
     outcome = journal.get(key) if journal is not None else None
-    request: Story = {"key": key, "in_journal": outcome is not None, "sent": sent}
+    request: Story = {"key": key, "part": part, "in_journal": outcome is not None, "sent": sent}
     request |= {name: content[name] if content is not None else None for name in ABOUT_REQUEST}
     # What is tried again may be sent otherwise than it was asked for; older journals, and what runs here, do not say.
     held = journal.request(key) if journal is not None else None
@@ -110,11 +125,6 @@ def _compare(request: Story, entry: Mapping[str, Any]) -> None:
         request["note"] = "The journal has this answer by now; when the run was decided, the request had failed."
 
 
-def _confidence(requests: list[Story]) -> float | None:
-    confidence: float | None = requests[-1]["answer"].get("confidence")
-    return confidence
-
-
 def _source(report: Mapping[str, Any], reference: Mapping[str, Any] | None) -> Story | None:
     """Return where a row comes from; its address on the web is kept with the index's sources."""
     if reference is None:
@@ -126,8 +136,8 @@ def _source(report: Mapping[str, Any], reference: Mapping[str, Any] | None) -> S
 
 
 def _options(report: Mapping[str, Any]) -> CheckOptions:
-    """Return the checks' options, as the run had them."""
-    given = report.get("method_options") or {}
+    """Return the checks' options, as the run had them; older reports have them among the method's."""
+    given = report.get("checks") or report.get("method_options") or {}
     return CheckOptions(**{f.name: given[f.name] for f in fields(CheckOptions) if f.name in given})
 
 

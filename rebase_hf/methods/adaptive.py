@@ -12,10 +12,10 @@ The official notebook chooses one threshold for each relation of its questions; 
 This file imports nothing of the rest, so that a student can decide by it at inference.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log10
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from rebase_hf.methods.thresholds import (
     CurvePoint,
@@ -35,7 +35,6 @@ from rebase_hf.methods.thresholds import (
 Measure = Literal["similarity", "popularity"]
 BINS = 10
 DRAWS = 100
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class AdaptiveDecision:
 
     def uses_context(self, value: float) -> bool:
         """Return whether context is used for a question of this similarity, or popularity."""
-        return uses_context(_log(value) if self.measure == "popularity" else value, self.threshold, self.use)
+        return uses_context(log_popularity(value) if self.measure == "popularity" else value, self.threshold, self.use)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as `report.json` holds it, `calls_saved` included."""
@@ -81,11 +80,6 @@ class AdaptiveDecision:
         held = {name: told[name] for name in told if name != "calls_saved"}
         held["curve"] = tuple(CurvePoint(**point) for point in told["curve"])
         return cls(**held | {"held_out": HeldOut(**told["held_out"])})
-
-
-def without_context(decision: AdaptiveDecision | None, value: float) -> bool:
-    """Return whether a question of this similarity, or popularity, goes without context; never without a decision."""
-    return decision is not None and not decision.uses_context(value)
 
 
 def choose_threshold(
@@ -131,34 +125,10 @@ def choose_popularity_threshold(
     Raises:
         TaskError: There are no questions, or not as many of each.
     """
-    marked = marked_questions([_log(value) for value in popularity], correct_with, correct_without)
+    marked = marked_questions([log_popularity(value) for value in popularity], correct_with, correct_without)
     low, high = marked[0][0], marked[-1][0]
     edges = [low + (high - low) * i / bins for i in range(1, bins)] if high > low else []
     return _decision(marked, edges, "below", "popularity", draws, seed)
-
-
-def decide(
-    rows: Sequence[R],
-    values: Sequence[float],
-    answer_with: Callable[[Sequence[R]], Sequence[str | None]],
-    answer_without: Callable[[Sequence[R]], Sequence[str | None]],
-    correct: Callable[[R, str], bool],
-    *,
-    choose: Callable[[Sequence[float], Sequence[bool], Sequence[bool]], AdaptiveDecision] = choose_threshold,
-) -> AdaptiveDecision:
-    """Answer a development split's rows with and without context, and choose a threshold.
-
-    Args:
-        values: The similarity of each row, or its popularity where `choose` is `choose_popularity_threshold`.
-        answer_with: Returns the answers to rows that context is retrieved for; None where there is no answer.
-        answer_without: The same without context.
-        correct: Whether an answer is a row's.
-    """
-    with_context, without = (
-        [said is not None and correct(row, said) for row, said in zip(rows, answers, strict=True)]
-        for answers in (answer_with(rows), answer_without(rows))
-    )
-    return choose(values, with_context, without)
 
 
 def _decision(
@@ -181,5 +151,6 @@ def _decision(
     )
 
 
-def _log(popularity: float) -> float:
+def log_popularity(popularity: float) -> float:
+    """Return the number that a threshold of popularity is one of."""
     return log10(max(popularity, 1.0))

@@ -1,13 +1,14 @@
 """What the teacher makes of a development split of a task's questions, with passages and without."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from rebase_hf.methods.adaptive import AdaptiveDecision, choose_threshold
+from rebase_hf.methods.adaptive import AdaptiveDecision, choose_popularity_threshold, choose_threshold
 from rebase_hf.methods.excluded import own_family
 from rebase_hf.methods.grounded_text import passage_text
 from rebase_hf.methods.labelled_questions import Fields, longest_input
 from rebase_hf.methods.method import Ground
 from rebase_hf.methods.passages import nearness, passages_for
+from rebase_hf.methods.popularity import question_popularity
 from rebase_hf.quality.answers import same_answer
 from rebase_hf.questions import Talk
 from rebase_hf.rows import Draft, Sampling
@@ -24,6 +25,15 @@ def found_by_question(ground: Ground, questions: Sequence[Fields]) -> list[tuple
     family = family_of(ground)
     found = passages_for(ground.rows, queries, ground.options.passages, ground.guard, own=own, family=family)
     return [(nearness(rows), tuple(passage_text(row.source) for row in rows)) for rows in found]
+
+
+def measure(ground: Ground) -> Callable[[Fields], float]:
+    """Return what gives the number that decides on a question: its popularity, or how near the nearest passage is."""
+    task, column = ground.task, ground.options.popularity_column
+    if column is None:
+        return lambda fields: found_by_question(ground, [fields])[0][0]
+    known = question_popularity(task, column)
+    return lambda fields: known[task.input_text(fields)]
 
 
 def family_of(ground: Ground) -> frozenset[int]:
@@ -51,7 +61,10 @@ def ask_with_and_without(ground: Ground, questions: Sequence[Fields], sampling: 
     for fields, (_, passages), answer in zip(questions, found, said, strict=False):
         without.append(_right(task, fields, answer))
         with_passages.append(_right(task, fields, next(helped)) if passages else without[-1])
-    return choose_threshold([near for near, _ in found], with_passages, without, seed=ground.seed)
+    if ground.options.popularity_column is None:
+        return choose_threshold([near for near, _ in found], with_passages, without, seed=ground.seed)
+    popularity = [*map(measure(ground), questions)]
+    return choose_popularity_threshold(popularity, with_passages, without, seed=ground.seed)
 
 
 def _right(task: Task, fields: Fields, said: str | Unreadable) -> bool:

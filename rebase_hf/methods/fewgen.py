@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rebase_hf.errors import TaskError, TeacherError
-from rebase_hf.methods.method import Ground, Method, Preparation, require_range
+from rebase_hf.methods.method import Ground, Method, Preparation, refuse_idle, require_range
 from rebase_hf.methods.seeds import Seed, by_label, in_shares, own_seeds, target_shares
 from rebase_hf.methods.writing import SAMPLING, sampling_for, typical_words, written
 from rebase_hf.questions import Dialogue, ask_until_read
@@ -74,6 +74,10 @@ def check(task: Task, options: FewGenOptions) -> None:
         raise TaskError(f"Option `attributes` is `{options.attributes}`; expected none, task or teacher.")
     if options.attributes == "task" and not task.attributes:
         raise TaskError(f"Task `{task.name}` has no `attributes`; name some in it, or use `attributes=teacher`.")
+    if options.attributes != "teacher":
+        refuse_idle(options, ("dimensions", "values"), "`attributes=teacher`, which has the teacher propose them")
+    if not task.labels:
+        refuse_idle(options, ("exact_labels",), "a task with `labels`")
     if options.labels and not task.labels:
         raise TaskError(f"Task `{task.name}` has no labels, so there are no shares of them. Leave `labels` out.")
     target_shares(task, options.labels)

@@ -1,8 +1,11 @@
 """Whether a method fits what it is asked for: the task, its options, the teacher, and who is to be consulted."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import TaskError
+from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.consulting import Consultant, check_consultant
 from rebase_hf.methods.method import Method
 from rebase_hf.task import Task
@@ -34,6 +37,21 @@ def check_method(how: Method, task: Task, options: Any, teacher: Teacher, consul
         raise TaskError("The few-shot teacher reads no prompts, so it makes no `plan`. Leave that option out.")
     if consult is not None:
         _check_consult(how, task, options, teacher, consult)
+
+
+def check_index(how: Method, options: Any, index: "RowIndex | str | Path | Sequence[str] | None") -> None:
+    """Check that no index is given to a method that retrieves nothing from it.
+
+    Raises:
+        TaskError: One is.
+    """
+    if index is None or how.needs_index(options):
+        return
+    given = index.path if isinstance(index, RowIndex) else index
+    raise TaskError(
+        f"The index is `{given}`, and method `{how.name}` retrieves nothing as it is asked for here. Leave the index "
+        "out, or use a method that retrieves: rebase, synthesizrr, or kard with knowledge=true."
+    )
 
 
 def _check_consult(how: Method, task: Task, options: Any, teacher: Teacher, consult: Consultant) -> None:

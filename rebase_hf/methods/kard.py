@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from rebase_hf.methods.adaptive import AdaptiveDecision, without_context
+from rebase_hf.methods.adaptive import AdaptiveDecision
 from rebase_hf.methods.consulting import advice_on
-from rebase_hf.methods.development import ask_with_and_without, family_of, found_by_question
+from rebase_hf.methods.development import ask_with_and_without, family_of, measure
 from rebase_hf.methods.grounded_text import MARKER, grounded_input, passage_text
 from rebase_hf.methods.kard_options import KARDOptions, check
 from rebase_hf.methods.labelled_questions import (
@@ -78,6 +78,7 @@ def drafts(ground: Ground, decision: AdaptiveDecision | None = None) -> Iterator
     if options.knowledge:
         ground.rows.search(task.instruction, k=1, mode="lexical")  # an index without words shows before it is paid
     held = {task.input_text(fields) for fields in _development(ground)}
+    number = measure(ground)
     kept: list[tuple[Fields, SourceRow | None, bool]] = []
     for fields, own in zip(labelled_questions(task), own_seeds(task, "auto"), strict=True):
         if (refusal := question_refusal(task, ground.guard, fields)) is not None:
@@ -86,7 +87,8 @@ def drafts(ground: Ground, decision: AdaptiveDecision | None = None) -> Iterator
             detail = f"it is of the split that `adaptive` decides on: {task.input_text(fields)[:200]}"
             yield Dropped("retrieval", "development_question", detail)
         else:
-            kept.append((fields, own.source, options.knowledge and _is_helped(ground, fields, decision)))
+            helped = decision is None or decision.uses_context(number(fields))
+            kept.append((fields, own.source, options.knowledge and helped))
             yield _draft(ground, *kept[-1], sample=0)
     for sample in range(1, options.rationales):
         for question in kept:
@@ -99,10 +101,6 @@ def _development(ground: Ground) -> list[Fields]:
         return []
     usable = [fields for fields in labelled_questions(task) if question_refusal(task, ground.guard, fields) is None]
     return development_questions(task, usable, options.development, ground.seed)
-
-
-def _is_helped(ground: Ground, fields: Fields, decision: AdaptiveDecision | None) -> bool:
-    return decision is None or not without_context(decision, found_by_question(ground, [fields])[0][0])
 
 
 def dialogue(ground: Ground, draft: Draft) -> Dialogue:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rebase_hf.errors import TaskError
-from rebase_hf.methods.method import require_range
+from rebase_hf.methods.method import refuse_idle, require_range
+from rebase_hf.methods.popularity import question_popularity
 from rebase_hf.task import Task
 
 
@@ -34,6 +35,8 @@ class KARDOptions:
         adaptive: Decide by a development split for which questions passages are of use (`adaptive.py`); the others'
             examples have none, and the student asks for none either.
         development: Questions of that split; they are asked about twice, and make no examples.
+        popularity_column: A column of the task's `train` rows that counts how popular is what they ask about, such as
+            page views: `adaptive` then decides by it, as its paper does, and not by how near the nearest passage is.
         exclude_family: Take no passage from sources whose name says that the task's own data comes from them.
     """
 
@@ -45,6 +48,7 @@ class KARDOptions:
     temperature: float = 0.7
     adaptive: bool = False
     development: int = 50
+    popularity_column: str | None = None
     exclude_family: bool = True
 
 
@@ -72,6 +76,10 @@ def check(task: Task, options: KARDOptions) -> None:
         )
     if options.adaptive:
         _check_adaptive(task, options)
+    else:
+        refuse_idle(options, ("development", "popularity_column"), "`adaptive=true`")
+    if not options.knowledge:
+        refuse_idle(options, ("passages", "exclude_family"), "`knowledge=true`, with which passages are retrieved")
     named = isinstance(options.verify, str)
     if (named and options.verify not in ("teacher", "none")) or not (named or hasattr(options.verify, "name")):
         raise TaskError(
@@ -89,3 +97,5 @@ def _check_adaptive(task: Task, options: KARDOptions) -> None:
             f"others at least to learn from; task `{task.name}` has {rows} `train` rows. Name more under `train` in "
             "the task file, lower `development`, or leave `adaptive` out."
         )
+    if options.popularity_column is not None:
+        question_popularity(task, options.popularity_column)

@@ -1,6 +1,6 @@
 """What a method is: which questions to ask for a task, and how its answers become examples."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -122,3 +122,21 @@ def require_range(name: str, value: Any, low: float, high: float) -> None:
     """Raise where an option's number is not within a range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise TaskError(f"Option `{name}` is {value!r}; expected a number from {low:g} to {high:g}.")
+
+
+def refuse_idle(options: Any, names: Sequence[str], needs: str) -> None:
+    """Raise where an option is set that does nothing beside the others; one left at its default never is.
+
+    Args:
+        names: The options that do nothing.
+        needs: What they would do something with.
+
+    Raises:
+        TaskError: One of them has another value than its default.
+    """
+    for one in fields(options):
+        if one.name in names and (value := getattr(options, one.name)) != one.default:
+            raise TaskError(
+                f"Option `{one.name}` is {value!r}, and does nothing here: it needs {needs}. Set that, or leave "
+                f"`{one.name}` out."
+            )

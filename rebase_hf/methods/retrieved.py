@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 
 from rebase_hf.errors import TaskError
 from rebase_hf.methods.method import Ground, Method
-from rebase_hf.methods.rebase import ReBaseOptions, taken_rows
+from rebase_hf.methods.rebase_options import ReBaseOptions
+from rebase_hf.methods.taking import taken_rows
 from rebase_hf.quality.checks import settle_label
 from rebase_hf.quality.duplicates import NEAR
 from rebase_hf.questions import Answered, Dialogue

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from rebase_hf.questions import Answered, Dialogue, ask_until_read
+from rebase_hf.questions import Answered, Dialogue, Outcome, ask_until_read
 from rebase_hf.rows import Draft, Dropped, Sampling
 from rebase_hf.task import Task
+from rebase_hf.teacher.cut_answers import describe_cut, is_cut
+from rebase_hf.teacher.faults import TRUNCATED_ANSWER
 from rebase_hf.teacher.prompts import Parsed, Unreadable, parse_object, parse_objects
 from rebase_hf.teacher.writing_prompts import written_keys
 
@@ -31,7 +33,10 @@ def typical_words(task: Task, examples: Sequence[Mapping[str, str]]) -> int | No
 
 
 def written(task: Task, draft: Draft, count: int) -> Dialogue:
-    """Ask for `count` examples in one answer, and return each as an output of its own, its given fields added."""
+    """Ask for `count` examples in one answer, and return each as an output of its own, its given fields added.
+
+    Of an answer that was cut those before the cut are returned, and the one that it fell into as dropped.
+    """
     label = draft.fields.get(task.output)
     keys = written_keys(task, label)
 
@@ -44,8 +49,12 @@ def written(task: Task, draft: Draft, count: int) -> Dialogue:
     found = yield from ask_until_read(draft, read, keys if count == 1 else ("examples",))
     if isinstance(found, Dropped):
         return (found,)
-    outputs = []
+    outputs: list[Outcome] = []
     for texts in found.value[:count]:
         rationale = texts.pop("rationale", None)
         outputs.append(Answered(found.draft, found.completion, Parsed({**texts, **draft.fields}, rationale)))
+    said = found.completion
+    if len(outputs) < count and is_cut(said.text, said.finish_reason, found.draft.schema):
+        detail = describe_cut(said.text, said.completion_tokens)
+        outputs.append(Dropped("checks", TRUNCATED_ANSWER.reason, detail, draft.row, said.key, said.text))
     return tuple(outputs)

@@ -1,8 +1,8 @@
 """Round-trip answerability: an example stays only if somebody who sees its inputs alone comes to its output.
 
 1. Take an example that was made, with its output.
-2. Have its inputs answered `tries` times, by a student that was trained on other examples (Source2Synth,
-   arXiv 2409.08239) or by the teacher itself, asked anew (`answerable`; after SimRAG, arXiv 2410.17952).
+2. Have its inputs answered by the teacher itself, asked anew, up to `tries` times (after SimRAG, arXiv 2410.17952;
+   Source2Synth, arXiv 2409.08239, asks a student that was trained on other examples: `cartography` is what does here).
 3. Keep it if `needed` of the answers say what its output says. What no answer comes to was made badly, or can't be
    known from its inputs.
 
@@ -10,7 +10,7 @@ Answers are compared as `answers.same_answer` says: labels, numbers and short te
 ever do. So it fits classification, extraction and tasks with short answers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -24,7 +24,7 @@ from rebase_hf.quality.checks import (
     label_not_in_task,
     settle_label,
 )
-from rebase_hf.questions import Answered, Dialogue
+from rebase_hf.questions import Answered, Dialogue, Outcome
 from rebase_hf.rows import Completion, Draft, Dropped
 from rebase_hf.task import Task
 from rebase_hf.teacher.blind_prompts import blind_draft, blind_keys
@@ -40,7 +40,6 @@ AT_SIGHT = (empty_field, label_not_in_task, answer_not_in_input)
 _SHOWN_CHARS = 80
 
 Fields = Mapping[str, str]
-Answer = Callable[[Fields], str]
 
 
 def check_blind(needed: int, teacher: Teacher, tries: int = TRIES) -> None:
@@ -62,23 +61,6 @@ def check_blind(needed: int, teacher: Teacher, tries: int = TRIES) -> None:
             f"answerable is {needed}, and the teacher `{teacher.target}` can't be asked for the output of a text. Set "
             "answerable to 0, or give a URL, a model id or `local:MODEL` as the teacher."
         )
-
-
-def unanswerable(
-    task: Task, fields: Fields, answer: Answer, *, tries: int = TRIES, needed: int = NEEDED
-) -> Refusal | None:
-    """Refuse an example whose output is not reproduced; None where it is.
-
-    Args:
-        fields: The task's fields of an example.
-        answer: Answers an example's inputs, such as a student that was not trained on this example. It is asked until
-            `needed` answers are right or can't become right any more; one that always says the same needs one try.
-    """
-    given: list[str] = []
-    inputs = {name: fields[name] for name in task.inputs}
-    while (right := _right(task, fields, given)) < needed <= right + tries - len(given):
-        given.append(answer(inputs))
-    return _refusal(task, fields, given, needed)
 
 
 def _right(task: Task, fields: Fields, given: Sequence[str | None]) -> int:
@@ -113,24 +95,33 @@ def answerable(
         checks: What the gate asks of an answer alone, by the run's options.
     """
     outcomes = yield from dialogue
-    asked = {
-        place: (outcome, fields)
-        for place, outcome in enumerate(outcomes)
-        if isinstance(outcome, Answered)
-        and not _refused(task, fields := settled_fields(task, outcome), outcome, checks)
-    }
+    asked = worth_asking(task, outcomes, checks)
     given: dict[int, list[str | None]] = {place: [] for place in asked}
     while wanted := _wanted(task, asked, given, tries, needed):
-        drafts = {place: _blind(task, asked[place][1], len(given[place]), count) for place, count in wanted.items()}
+        drafts = {
+            place: blind_draws(task, asked[place][1], len(given[place]), count) for place, count in wanted.items()
+        }
         answers = iter((yield tuple(draft for some in drafts.values() for draft in some)))
         for place, some in drafts.items():
-            given[place] += [_read(task, completion) for completion in islice(answers, len(some))]
+            given[place] += [blind_answer(task, completion) for completion in islice(answers, len(some))]
     decided = list(outcomes)
     for place, (outcome, fields) in asked.items():
         if (refusal := _refusal(task, fields, given[place], needed)) is not None:
             completion = outcome.completion
             decided[place] = Dropped("checks", *refusal, outcome.draft.row, completion.key, completion.text)
     return tuple(decided)
+
+
+def worth_asking(
+    task: Task, outcomes: Sequence[Outcome], checks: Sequence[AnswerCheck]
+) -> dict[int, tuple[Answered, dict[str, str]]]:
+    """Return the outputs that no check refuses at sight, by their place, each with its fields."""
+    return {
+        place: (outcome, fields)
+        for place, outcome in enumerate(outcomes)
+        if isinstance(outcome, Answered)
+        and not _refused(task, fields := settled_fields(task, outcome), outcome, checks)
+    }
 
 
 def _wanted(
@@ -162,11 +153,13 @@ def _refused(task: Task, fields: Fields, outcome: Answered, checks: Sequence[Ans
     return any(check.refuse(fields, rationale) is not None for check in checks)
 
 
-def _blind(task: Task, fields: Fields, first: int, count: int) -> tuple[Draft, ...]:
+def blind_draws(task: Task, fields: Fields, first: int, count: int) -> tuple[Draft, ...]:
+    """Return `count` draws of the question for an example's output, from the draw `first` on."""
     draft = blind_draft(task, fields)
     return tuple(replace(draft, sample=sample) for sample in range(first, first + count))
 
 
-def _read(task: Task, completion: Completion) -> str | None:
+def blind_answer(task: Task, completion: Completion) -> str | None:
+    """Return the output that a blind answer gives; None where none can be read."""
     found = parse_object(completion.text, blind_keys(task))
     return None if isinstance(found, Unreadable) else found[task.output]

@@ -5,76 +5,18 @@ the same dataset whatever the concurrency.
 """
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 
-from rebase_hf.errors import TaskError
 from rebase_hf.quality.answer_checks import AnswerCheck, answer_checks
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.checks import Refusal, settle_label
 from rebase_hf.quality.contamination import EvaluationGuard, guarded_texts
-from rebase_hf.quality.duplicates import NEAR, NearDuplicates, shared_shingles
+from rebase_hf.quality.duplicates import NearDuplicates, shared_shingles
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
-
-SHARES = ("near_duplicates", "semantic_duplicates", "similar_to_evaluation", "cartography")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """Which checks an answer, and then the whole set, must pass.
-
-    Attributes:
-        near_duplicates: Similarity from which an output repeats another, or an example of the task; 1.0 drops equal
-            texts only; None drops nothing for it. What the examples of the task all share does not count.
-        guard_evaluation: Drop outputs that give away evaluation rows, or nearly repeat one.
-        evaluation_sets: Evaluation sets to keep out of training beside the task's own, each a path or a Hub id,
-            `ID:CONFIG:SPLIT` where needed; every column of texts counts, for retrieval and for outputs.
-        refusals: Drop answers that decline to answer ("I can't help with that").
-        length_factor: Drop answers with a field this many times longer than its longest example, or shorter than its
-            shortest; None takes any length.
-        language: Drop answers with a field that is clearly in another language than the task's and its examples.
-        min_confidence: Drop answers that the teacher itself is less sure of than this. Only the few-shot teacher says
-            how sure it is; None takes every answer.
-        confident_share: Drop answers that are not among this share of the surest ones, of those with the same label
-            decided before. No fixed confidence means the same from task to task; the order does.
-        label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
-        semantic_duplicates: Similarity of embeddings from which a row says what an earlier one does; None looks at
-            words alone. This and what follows looks at the whole set (`whole_set.py`).
-        similar_to_evaluation: Similarity of embeddings from which a row is too near an evaluation text.
-        balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
-        cartography: Keep this share of each label's examples, those that a small learner is surest of (.83 in
-            SynthesizRR).
-        answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
-            asks nothing. For labels, spans and short answers (`answerability.py`).
-
-    Raises:
-        TaskError: A number is out of its range.
-    """
-
-    near_duplicates: float | None = NEAR
-    guard_evaluation: bool = True
-    evaluation_sets: Sequence[str] = ()
-    refusals: bool = True
-    length_factor: float | None = 10.0
-    language: bool = True
-    min_confidence: float | None = None
-    confident_share: float | None = None
-    label_share: float | None = None
-    semantic_duplicates: float | None = None
-    similar_to_evaluation: float | None = None
-    balance: bool | Mapping[str, float] = False
-    cartography: float | None = None
-    answerable: int = 0
-
-    def __post_init__(self) -> None:
-        # A report gives lists back, and one set may be named without a list.
-        sets = (self.evaluation_sets,) if isinstance(self.evaluation_sets, str) else tuple(self.evaluation_sets)
-        object.__setattr__(self, "evaluation_sets", sets)
-        for name, least, most in (("length_factor", 1.0, inf), *((name, 0.0, 1.0) for name in SHARES)):
-            if (value := getattr(self, name)) is not None and not least <= value <= most:
-                raise TaskError(f"CheckOptions: {name} is {value!r}; expected {least:g} to {most:g}, or None.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +50,7 @@ def check_steps(task: Task, options: CheckOptions, *, guarded: bool, sure: bool)
     return (
         *(CheckStep(check.reasons, check.idle) for check in _answer_checks(task, options)),
         CheckStep(("not_answerable",), None if options.answerable else "it is off"),
+        CheckStep(("inconsistent_answers",), "it is off" if options.consistent is None else None),
         CheckStep(
             ("low_confidence",),
             "the teacher does not say how sure it is" if not sure else None if bounded else "any confidence will do",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from rebase_hf.index.encoders import Encoder, encode_texts
 from rebase_hf.quality.balance import balanced_rows
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.checks import Fields, Refusal
 from rebase_hf.quality.contamination import EvaluationGuard, guarded_texts
-from rebase_hf.quality.gate import CheckOptions, CheckStep
+from rebase_hf.quality.gate import CheckStep
 from rebase_hf.quality.repeats import find_repeats
 from rebase_hf.quality.semantic_duplicates import nearest_held
 from rebase_hf.rows import Dropped, Example

@@ -23,8 +23,8 @@ from rebase_hf.methods.rebase import NAME as REBASE
 from rebase_hf.outcomes import example_record, read_example
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan, make_plan
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.students.active_choice import choose_queries, without_repeats
 from rebase_hf.students.active_round import ActiveSettings, Round, round_of
 from rebase_hf.students.row_figures import RowFigures

@@ -7,7 +7,7 @@ from typing import Any
 
 from rebase_hf.errors import StudentError, require
 from rebase_hf.methods.rebase import NAME as REBASE
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.rows import Example
 from rebase_hf.students.active import ActiveSynthesis
 from rebase_hf.students.active_round import ActiveSettings

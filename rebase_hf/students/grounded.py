@@ -24,7 +24,7 @@ from rebase_hf.students.passages import Allowed, Passage, kept_apart, rerank, se
 from rebase_hf.students.reading import Evidence, Reading, settle
 from rebase_hf.students.saving import RERANKER, SavedStudent, begin_saving, finish_saving
 from rebase_hf.students.seq2seq import AUTO_CLASS
-from rebase_hf.students.student import Input, check_inputs, evaluation_fields
+from rebase_hf.students.student import Input, check_inputs, evaluation_fields, plain_rows
 from rebase_hf.students.trainer_run import load_pretrained
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading
@@ -98,7 +98,8 @@ class GroundedStudent:
         Args:
             rationales: As `predict` takes them.
         """
-        return self._answer(check_inputs(self.task, inputs), rationales, None)
+        rows = check_inputs(self.task, inputs)
+        return self._answer(rows, rationales, None, [self.reading.popularity(row) for row in inputs])
 
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the share of votes of each label for each input, shape (inputs, labels), in the task's label order.
@@ -128,8 +129,10 @@ class GroundedStudent:
         answers had, of all that was written; `unreadable_share` is how much of it held no answer; `retrieved_share`
         is for how many rows passages were read.
         """
-        held_out = evaluation_fields(self.task, rows)
-        found = self._answer(held_out, rationales, kept_apart(EvaluationGuard(self.task, held_out)))
+        given = None if rows is None else list(plain_rows(rows))
+        held_out = evaluation_fields(self.task, given)
+        popularity = [self.reading.popularity(row) for row in given or self.task.evaluation_records()]
+        found = self._answer(held_out, rationales, kept_apart(EvaluationGuard(self.task, held_out)), popularity)
         scores = score(self.task, [one.answer for one in found], [row[self.task.output] for row in held_out])
         written = sum(len(one.written) for one in found)
         return {
@@ -157,13 +160,20 @@ class GroundedStudent:
         return finish_saving(path, kind=self.kind, task=self.task, facts=facts)
 
     def _answer(
-        self, rows: Sequence[dict[str, str]], rationales: Sequence[str] | None, allowed: Allowed | None
+        self,
+        rows: Sequence[dict[str, str]],
+        rationales: Sequence[str] | None,
+        allowed: Allowed | None,
+        popularity: Sequence[float | None],
     ) -> list[Evidence]:
         silver = self._check_rationales(rows, rationales)
         found = []
-        for row, rationale in zip(rows, silver, strict=True):
-            nearness, passages = self._find(self.task.input_text(row), rationale, allowed)
-            if rationale is None and self.reading.threshold is not None and nearness < self.reading.threshold:
+        for row, rationale, popular in zip(rows, silver, popularity, strict=True):
+            nearness, passages = 0.0, list[Passage]()
+            known = rationale is None and self.reading.popularity_column is not None
+            if not (known and self.reading.goes_without(0.0, popular)):
+                nearness, passages = self._find(self.task.input_text(row), rationale, allowed)
+            if rationale is None and self.reading.goes_without(nearness, popular):
                 passages = []
             written = self._write(grounded_input(self.task, row, [passage.text for passage in passages]))
             answer, votes = settle(self.task, written, usual=self._usual())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError
+from rebase_hf.methods.adaptive import log_popularity
 from rebase_hf.methods.grounded_text import MARKER, read_answer
 from rebase_hf.quality.answers import answer_key
 from rebase_hf.students.passages import Passage
@@ -29,6 +30,9 @@ class Reading:
         seed: With the input, decides what is drawn.
         threshold: Passages are read only where the candidate whose words fit the question best has this BM25 or more
             (`Evidence.nearness`); None reads them always (after Adaptive Retrieval, 2212.10511).
+        popularity_column: Inputs with a count under this name, such as page views, are read without passages, and
+            nothing is looked up for them, where its log10 reaches `threshold`, which is then no BM25. Inputs without
+            one get passages.
     """
 
     passages: int | None = None
@@ -39,6 +43,7 @@ class Reading:
     top_p: float = 0.95
     seed: int = 0
     threshold: float | None = None
+    popularity_column: str | None = None
 
     def check(self) -> None:
         """Raise StudentError for a number that nothing can be read by."""
@@ -52,6 +57,31 @@ class Reading:
             raise StudentError(f"Reading: `threshold` is {self.threshold!r}; expected a number, or None.")
         if (self.passages or 0) > self.candidates:
             raise StudentError(f"Reading: {self.passages} passages can't be chosen from {self.candidates} candidates.")
+
+    def popularity(self, row: Any) -> float | None:
+        """Return how popular is what an input asks about, where it says so.
+
+        Raises:
+            StudentError: What it says is no count.
+        """
+        if self.popularity_column is None or not isinstance(row, Mapping):
+            return None
+        if (said := row.get(self.popularity_column)) is None:
+            return None
+        try:
+            return float(said)
+        except (TypeError, ValueError) as error:
+            raise StudentError(
+                f"An input has {said!r:.80} as `{self.popularity_column}`; expected a count, or leave it out."
+            ) from error
+
+    def goes_without(self, nearness: float, popularity: float | None) -> bool:
+        """Return whether an input is read without passages."""
+        if self.threshold is None:
+            return False
+        if self.popularity_column is None:
+            return nearness < self.threshold
+        return popularity is not None and log_popularity(popularity) >= self.threshold
 
     @classmethod
     def read(cls, held: Any, folder: Path) -> "Reading":

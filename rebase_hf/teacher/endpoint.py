@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rebase_hf.errors import RebaseError, TeacherUnavailable
@@ -20,10 +20,11 @@ from rebase_hf.teacher.asking import (
     merge_sampling,
     request_content,
 )
+from rebase_hf.teacher.cut_answers import describe_cut, is_cut, whole_outputs
 from rebase_hf.teacher.dialects import probe
 from rebase_hf.teacher.faults import TOO_LONG, TRUNCATED_ANSWER, Incident
 from rebase_hf.teacher.journal import Failure, Journal, Outcome
-from rebase_hf.teacher.one_request import Reply, describe_cut, seed_of
+from rebase_hf.teacher.one_request import Reply, seed_of
 from rebase_hf.teacher.sending import Sender
 from rebase_hf.teacher.served import Served, last_seen
 from rebase_hf.teacher.target import Teacher, find_key
@@ -178,20 +179,19 @@ class EndpointAsker:
         """Send a request until it has an outcome; return it, and the settings that it was last sent with."""
         sent = dict(content["sampling"]) | {"seed": seed_of(key, content, self.identity.kind)}
         pauses = 0
-        widened = False
+        widened: Reply | None = None  # the answer that was cut before there was more room
         tries = _Tries()
         while True:
             max_tokens = sent["max_tokens"]
             found = await self._sender.send(key, content, max_tokens)
             if isinstance(found, Reply):
                 tries.made += 1
-                if not found.is_truncated(content["schema"]):
+                if not is_cut(found.text, found.finish_reason, content["schema"]):
                     return self._completion(key, found, tries.made), sent
                 if widened or max_tokens is None:
-                    cut = describe_cut(found.text, max_tokens)
-                    return Failure(key, TRUNCATED_ANSWER.reason, cut, tries.made), sent
+                    return self._cut(key, content, found, describe_cut(found.text, max_tokens), tries.made), sent
                 # Most answers that are cut only just did not fit.
-                widened, sent["max_tokens"] = True, 2 * max_tokens
+                widened, sent["max_tokens"] = found, 2 * max_tokens
             elif found.fault.action == "wait":
                 pauses += 1
                 self.usage.refused += 1
@@ -199,9 +199,15 @@ class EndpointAsker:
                 continue
             elif (failure := await self._failed(key, found, tries)) is not None:
                 if widened and failure.reason == TOO_LONG.reason:
-                    failure = replace(failure, reason=TRUNCATED_ANSWER.reason)
+                    return self._cut(key, content, widened, failure.detail, failure.attempts), sent
                 return failure, sent
             self.usage.retries += 1
+
+    def _cut(self, key: str, content: Mapping[str, Any], reply: Reply, detail: str, attempts: int) -> Outcome:
+        """Return a cut answer as the failure that it is, unless outputs stand whole in it: these are paid for."""
+        if whole_outputs(reply.text, content["schema"]):
+            return self._completion(key, reply, attempts)
+        return Failure(key, TRUNCATED_ANSWER.reason, detail, attempts)
 
     async def _failed(self, key: str, found: Incident, tries: "_Tries") -> Failure | None:
         """Wait before a request is tried again; return its failure when it was tried often enough.

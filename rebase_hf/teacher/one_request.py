@@ -1,7 +1,6 @@
 """One request: sent once, within its deadline, and what came of it."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 from rebase_hf.teacher.asking import clean_text
 from rebase_hf.teacher.budget import CHARS_PER_TOKEN
 from rebase_hf.teacher.dialects import schema_arguments
-from rebase_hf.teacher.faults import Incident, classify, one_line
+from rebase_hf.teacher.faults import Incident, classify
 from rebase_hf.teacher.served import Served
 from rebase_hf.teacher.transport import REQUEST_ERRORS, TeacherClient
 
@@ -30,17 +29,6 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     estimated: bool = False
-
-    def is_truncated(self, schema: Any) -> bool:
-        """Whether it was cut at the token limit; JSON that is whole was not, whatever the server says."""
-        if self.finish_reason != "length":
-            return False
-        if schema is None:
-            return True
-        try:
-            return not isinstance(json.loads(self.text), dict)
-        except (ValueError, RecursionError):
-            return True
 
 
 async def send_once(
@@ -107,8 +95,3 @@ def seed_of(key: str, content: Mapping[str, Any], kind: str) -> int | None:
     if seed is not None:
         return int(seed) + int(content["sample"])
     return int(key[:8], 16) >> 1 if kind in ("endpoint", "local") else None
-
-
-def describe_cut(text: str, max_tokens: int | None) -> str:
-    """Return how a cut answer ends."""
-    return one_line(f"cut at {max_tokens or 'the server limit of'} tokens, ending: ...{text[-160:]}")

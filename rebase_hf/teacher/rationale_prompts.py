@@ -26,6 +26,13 @@ _STATED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+# The last sentence, where it states the answer without a colon and gives no reason: `The answer is C.`
+_CONCLUDED = re.compile(
+    r"(?:^|(?<=[.!?])\s)[\s*_]*(?:(?:so|thus|therefore|hence),?\s+)?the\s+(?:(?:final|correct|right)\s+)?answer\s+is\b"
+    r"(?:(?!(?<=[.!?])\s|\b(?:because|since)\b)[^\n])*\s*\Z",
+    re.IGNORECASE | re.MULTILINE,
+)
+
 
 def output_keys(task: Task) -> tuple[str, ...]:
     """Return the keys of an answer that gives the output alone."""
@@ -107,8 +114,10 @@ def without_answer(rationale: str) -> str:
     Example:
         >>> without_answer("Iron rusts. Rust is an oxide.\nAnswer: oxide")
         'Iron rusts. Rust is an oxide.'
+        >>> without_answer("Iron rusts. Rust is an oxide. So the answer is oxide.")
+        'Iron rusts. Rust is an oxide.'
     """
-    return _STATED.sub("", rationale).strip()
+    return _CONCLUDED.sub("", _STATED.sub("", rationale).strip()).strip()
 
 
 def parse_rationale(text: str) -> str | Unreadable:

@@ -172,6 +172,12 @@ def parse_plan(text: str) -> str | Unreadable:
     return found["plan"][:PLAN_CHARS] or Unreadable("wrong_fields", "the plan is empty")
 
 
+def supposed_plan(task: Task) -> str:
+    """Return an answer with the longest plan that a prompt shows, in the task's own words: what an estimate takes."""
+    words = f"{task.instruction} "
+    return json.dumps({"plan": (words * (PLAN_CHARS // len(words) + 1))[:PLAN_CHARS]}, ensure_ascii=False)
+
+
 def planned_schema(task: Task) -> dict[str, Any]:
     """Return the JSON schema of an example made by a plan: whether the row is usable; if not, texts may be empty."""
     schema = answer_schema(task)

@@ -2,23 +2,21 @@ import json
 import random
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 
 from rebase_hf import RowIndex, Teacher
+from rebase_hf.cli.steps import _when_to_read
 from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.adaptive import (
     AdaptiveDecision,
     choose_popularity_threshold,
     choose_threshold,
-    decide,
-    without_context,
 )
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.run_folder import check_identities, run_report
+from rebase_hf.run_report import check_identities, run_report
 from tests.doubles.harbour import asked_for, harbour_task, tagged
 from tests.doubles.tgi_server import TGIServer
 from tests.index.conftest import write_source
@@ -37,7 +35,7 @@ def test_context_is_used_from_the_similarity_on_that_it_helps_from():
     assert (decision.use, decision.threshold, decision.accuracy) == ("above", pytest.approx(0.4), 1.0)
     assert (decision.always, decision.never) == (0.5, 0.5)
     assert (decision.retrieved, decision.calls_saved) == (0.5, 0.5)
-    assert [without_context(decision, value) for value in (0.1, 0.39, 0.41, 0.9)] == [True, True, False, False]
+    assert [decision.uses_context(value) for value in (0.1, 0.39, 0.41, 0.9)] == [False, False, True, True]
     assert [(p.threshold, p.accuracy, p.retrieved) for p in decision.curve] == [
         (None, 0.5, 1.0),
         (pytest.approx(0.15), 0.75, 0.75),
@@ -116,31 +114,6 @@ def test_a_decision_survives_json():
     told = json.loads(json.dumps(decision.to_dict()))
     assert told["calls_saved"] == decision.calls_saved
     assert AdaptiveDecision.from_dict(told) == decision
-
-
-def test_without_a_decision_context_is_used():
-    assert not without_context(None, -1.0)
-
-
-def test_rows_are_answered_by_whoever_answers():
-    rows = [("a", 0.1), ("b", 0.9)]
-    decision = decide(
-        rows,
-        [value for _, value in rows],
-        answer_with=lambda asked: [None, "b"],
-        answer_without=lambda asked: ["a", "x"],
-        correct=lambda row, said: said == row[0],
-    )
-    assert (decision.use, decision.accuracy) == ("above", 1.0)
-    popular = decide(
-        rows,
-        [5.0, 50_000.0],
-        lambda asked: ["a", None],
-        lambda asked: [None, "b"],
-        lambda row, said: said == row[0],
-        choose=partial(choose_popularity_threshold, bins=4),
-    )
-    assert (popular.measure, popular.use, popular.accuracy) == ("popularity", "below", 1.0)
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (2, 1, 2), (1, 1, 2)])
@@ -235,6 +208,24 @@ def test_examples_have_passages_where_the_development_split_says_that_they_help(
         assert bool(example.passages) == bool(rows) == (example.fields["berth"] == "east quay")
 
 
+def test_the_popularity_of_what_is_asked_about_decides_where_a_column_tells_it(home, logbook, tmp_path):
+    """The paper's rule: context for what is less popular than a threshold; nothing is looked up to decide."""
+    rows = [boat_question(i) | {"views": 20 + i if is_known(i) else 90_000 + i} for i in range(ASKED)]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with TGIServer(answer=harbour_master) as server:
+        run = Run(adaptive_plan(harbour_task(train=str(path)), logbook, server.url, popularity_column="views"))
+        examples = list(run.examples())
+        report = run_report(run, command="", num_validation=0)
+    told = report["adaptive"]
+    assert (told["measure"], told["use"], told["accuracy"]) == ("popularity", "below", 1.0)
+    assert 2 < told["threshold"] < 5 and 0 < told["calls_saved"] < 1 and len(told["curve"]) == 9 + 2
+    assert report["method_options"]["popularity_column"] == "views"
+    assert examples and all(bool(e.passages) == (e.fields["berth"] == "east quay") for e in examples)
+    reading = _when_to_read(report)["reading"]
+    assert (reading.threshold, reading.popularity_column) == (told["threshold"], "views")
+
+
 def test_the_split_is_drawn_by_the_seed_and_asked_once(home, boats, logbook):
     with TGIServer(answer=harbour_master) as server:
         plan = adaptive_plan(boats, logbook, server.url, num_examples=6)
@@ -253,7 +244,7 @@ def test_the_split_is_drawn_by_the_seed_and_asked_once(home, boats, logbook):
 
 def test_without_the_option_nothing_is_decided(home, boats, logbook):
     with TGIServer(answer=harbour_master) as server:
-        run = Run(adaptive_plan(boats, logbook, server.url, num_examples=10, adaptive=False))
+        run = Run(adaptive_plan(boats, logbook, server.url, num_examples=10, adaptive=False, development=50))
         examples = list(run.examples())
         assert "adaptive" not in run_report(run, command="", num_validation=0)
     assert all(example.passages for example in examples)
@@ -277,6 +268,9 @@ def test_a_budget_that_ends_within_the_split_is_no_failure(home, boats, logbook)
         ({"development": 23}, "44 `train` rows"),
         ({"knowledge": False}, "nothing to decide"),
         ({"development": 5}, "10"),
+        ({"popularity_column": "views"}, "`views`, and train row 0 of task .* has `question`, `berth`"),
+        ({"popularity_column": "berth"}, "quay' in `berth`; expected a count"),
+        ({"adaptive": False, "development": 50, "popularity_column": "views"}, "it needs `adaptive=true`"),
     ],
 )
 def test_a_split_that_can_not_be_made_is_refused(home, boats, logbook, options, message):

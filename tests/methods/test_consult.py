@@ -6,7 +6,7 @@ from rebase_hf.methods.consulting import advice_on, advice_on_row
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.rows import RetrievedRow, SourceRow
-from rebase_hf.run_folder import run_report
+from rebase_hf.run_report import run_report
 from rebase_hf.task import Task
 from rebase_hf.teacher.advice import Advice
 from rebase_hf.teacher.prompts import transform_messages

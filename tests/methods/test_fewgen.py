@@ -1,20 +1,26 @@
 """Generation without retrieval, whole, against a server on loopback."""
 
+import gc
 import json
 import re
+import threading
+import time
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 
 import pytest
+from datasets import load_dataset
 
 from rebase_hf import generate
-from rebase_hf.errors import TaskError, TeacherError
+from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.retrying import retry_failed
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.writing_prompts import parse_attributes
-from tests.doubles.tgi_server import TGIServer
+from tests.doubles.tgi_server import TGIServer, status
 from tests.doubles.written_answers import asked_label, prompt_of, write_as_asked
 
 TASK = {
@@ -147,6 +153,51 @@ def test_a_dry_run_counts_what_is_asked_once_too(home):
     assert estimate.requests >= 7 and estimate.finished is False
 
 
+def test_of_a_cut_answer_the_outputs_before_the_cut_are_used(home):
+    """What was cut is dropped with the reason that a cut answer of one output has; nothing is asked again."""
+
+    def too_long(request, call):
+        said = json.loads(write_as_asked(request, 0))
+        said["examples"][2]["message"] += " and on" * 5000
+        return json.dumps(said)
+
+    with TGIServer(answer=too_long) as server:
+        run = run_of(server.url, 4, outputs=3)
+        examples = list(run.examples())
+        assert sorted(request["max_tokens"] for request in server.chat_requests) == [2200, 2200, 4400, 4400]
+        asked = len(server.chat_requests)
+        assert list(run_of(server.url, 4, outputs=3).examples()) == examples and len(server.chat_requests) == asked
+    assert len(examples) == 4 and not any("and on" in example.fields["message"] for example in examples)
+    tally = run.tally()
+    assert tally.dropped == {"truncated_answer": 2} and tally.quarantined == {} and tally.outputs == 6
+    assert all("cut at 4400 tokens" in entry["detail"] for entry in run.ledger())
+
+
+def test_a_cut_answer_without_a_whole_output_has_failed(home):
+    said = '{"examples": [{"message": "' + "and on " * 9000
+    with TGIServer(answer=lambda request, call: said, enforce_schema=False) as server:
+        run = run_of(server.url, 2, outputs=2, patience=1)
+        with pytest.raises(NoExamplesError, match="truncated_answer"):
+            list(run.examples())
+    assert run.tally().quarantined == {"truncated_answer": run.tally().asked}
+
+
+def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_exceptions(home, caplog):
+    with TGIServer(answer=lambda request, call: status(503, retry_after="30")) as server:
+        run = run_of(server.url, 6, attributes="teacher")
+
+        def read():
+            with suppress(NoExamplesError):
+                next(run.examples(), None)
+
+        threading.Thread(target=read, daemon=True).start()
+        while not server.chat_requests:
+            time.sleep(0.01)
+        run.interrupt()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_a_label_that_refuses_to_come_ends_the_run(home):
     with TGIServer(answer=lambda request, call: json.dumps({"message": "always the same words here"})) as server:
         run = run_of(server.url, 4, patience=2)
@@ -161,11 +212,28 @@ def test_a_label_that_refuses_to_come_ends_the_run(home):
         ({"attributes": "any"}, "expected none, task or teacher"),
         ({"shots": -1}, "`shots` is -1"),
         ({"outputs": 0}, "`outputs` is 0"),
+        ({"dimensions": 3}, "`dimensions` is 3, and does nothing here: it needs `attributes=teacher`"),
+        ({"values": 4}, "`values` is 4, and does nothing here"),
     ],
 )
 def test_what_does_not_fit_is_said(home, options, said):
     with TGIServer(answer=write_as_asked) as server, pytest.raises(TaskError, match=said):
         run_of(server.url, 2, **options)
+
+
+def test_an_option_at_its_default_is_never_refused(home):
+    with TGIServer() as server:
+        assert run_of(server.url, 2, task=STORY, values=10, exact_labels=True).plan.options.values == 10
+    with pytest.raises(TaskError, match="`exact_labels` is False.*a task with `labels`"):
+        make_plan(STORY, None, "http://127.0.0.1:9", method="fewgen", options={"exact_labels": False})
+
+
+@pytest.mark.parametrize("given", ["./harbour", ["./a", "./b"]])
+def test_an_index_that_nothing_is_retrieved_from_is_refused_whichever_way_it_is_given(home, given):
+    asked = {"task": TASK, "index": given, "teacher": "http://127.0.0.1:9", "method": "fewgen"}
+    for ask in (generate, partial(load_dataset, "rebase")):
+        with pytest.raises(TaskError, match="The index is .*, and method `fewgen` retrieves nothing"):
+            ask(**asked)
 
 
 def test_teachers_that_write_nothing_are_refused(home):

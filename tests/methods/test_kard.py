@@ -4,6 +4,9 @@ from collections import Counter
 import pytest
 
 from rebase_hf import RowIndex, Task, Teacher, load_dataset
+from rebase_hf.cli.steps import generate_dataset
+from rebase_hf.cli.story_text import story_text
+from rebase_hf.cli.trace import trace_row
 from rebase_hf.errors import RowIndexError, TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.kard import KARDOptions
@@ -11,12 +14,14 @@ from rebase_hf.methods.passages import nearness, passages_for
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.answers import same_answer
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.retrying import retry_failed
-from rebase_hf.run_folder import check_identities, prepare_run_folder, run_report, write_dataset
+from rebase_hf.run_folder import prepare_run_folder, write_dataset
+from rebase_hf.run_report import check_identities, run_report
 from rebase_hf.teacher.prompts import Unreadable
 from rebase_hf.teacher.rationale_prompts import parse_rationale, without_answer
+from tests.doubles.blind_answers import shown_input
 from tests.doubles.harbour import (
     BOATS,
     asked_for,
@@ -280,7 +285,7 @@ def test_a_field_of_the_passages_name_is_refused(harbour):
 
 def test_without_knowledge_nothing_is_retrieved(home, train, harbour):
     with TGIServer(answer=harbour_teacher()) as server:
-        _, examples = executed(train, harbour, server, 6, {"knowledge": False})
+        _, examples = executed(train, None, server, 6, {"knowledge": False})
     assert all(not one.passages and [s["role"] for s in one.sources] == ["seed"] for one in examples)
     assert all(example.rationale for example in examples)
 
@@ -416,11 +421,39 @@ def test_rationales_that_repeat_each_other_are_dropped_unless_repeats_may_stay(h
         ({"verify": "student"}, "teacher"),
         ({"verify": len}, "has a `name`"),
         ({"k": 3}, "has no option"),
+        ({"development": 20}, "`development` is 20, and does nothing here: it needs `adaptive=true`"),
+        ({"knowledge": False, "passages": 2}, "`passages` is 2, and does nothing here: it needs `knowledge=true`"),
+        ({"knowledge": False, "exclude_family": False}, "`exclude_family` is False, and does nothing"),
+        ({"knowledge": False, "passages": 1}, "The index is .*/index`, and method `kard` retrieves nothing"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused(home, train, harbour, options, message):
     with TGIServer() as server, pytest.raises(TaskError, match=message):
         make_plan(train, harbour, server.url, method="kard", options=options)
+
+
+def test_a_trace_tells_who_read_a_rationale_and_who_answered_blind(home, train, harbour, tmp_path):
+    def answering(request, call):
+        if (shown := shown_input(request)) is None:
+            return harbour_teacher(wrong={"Fregat": "west quay"})(request, call)
+        return json.dumps({"berth": question(boat_in(shown["question"]))["berth"]})
+
+    with TGIServer(answer=answering) as server:
+        asked = {"method": "kard", "num_examples": 12, "options": {"rationales": 1}, "checks": {"answerable": 1}}
+        plan = make_plan(train, harbour, server.url, **asked)
+        generate_dataset(plan, tmp_path / "run", num_validation=0, command="")
+    story = trace_row(tmp_path / "run", "0")
+    assert [request["part"] for request in story["requests"]] == ["decided", "after", "after"]
+    assert "<explanation>" in story["requests"][1]["messages"][0]["content"]
+    assert "<input>" in story["requests"][2]["messages"][0]["content"]
+    berth = story["outcome"]["example"]["berth"]
+    assert [json.loads(one["answer"]["text"]).get("berth") for one in story["requests"]] == [None, berth, berth]
+    assert story_text(story).count("a question about what was answered") == 2
+    entries = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    (misled,) = (n for n, entry in enumerate(entries) if entry["reason"] == "rationale_not_verified")
+    told = trace_row(tmp_path / "run", f"ledger:{misled}")
+    assert [request["part"] for request in told["requests"]] == ["decided", "after"]
+    assert json.loads(told["requests"][1]["answer"]["text"]) == {"berth": "west quay"}
 
 
 # --- what is said
@@ -432,6 +465,13 @@ def test_an_option_that_is_wrong_is_refused(home, train, harbour, options, messa
         ("Salt melts ice.\nAnswer: salt", "Salt melts ice."),
         ("Salt melts ice. So, the final answer is: salt", "Salt melts ice."),
         ("Salt melts ice. **Answer:** (C)", "Salt melts ice."),
+        ("Salt melts ice. The answer is salt.", "Salt melts ice."),
+        ("Salt melts ice.\nSo, the correct answer is 3.5 g of salt", "Salt melts ice."),
+        ("Salt melts ice. Therefore the answer is **(C)**.\n", "Salt melts ice."),
+        ("Salt melts ice. The answer is salt.\nAnswer: salt", "Salt melts ice."),
+        ("The answer is not sand. Sand melts nothing; salt does.", None),
+        ("Sand melts nothing. The answer is salt because it lowers the freezing point.", None),
+        ("Salt melts ice, and whoever says that the answer is sand is wrong.", None),
         ("The answer lies in how salt melts ice: it lowers the freezing point.", None),
         ("She gave no answer: she was asleep. Salt melts ice.", None),
     ],

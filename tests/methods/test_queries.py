@@ -5,7 +5,7 @@ import pytest
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.row_index import RowIndex
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.rebase_options import ReBaseOptions
 from rebase_hf.methods.scoring import embed_task, rank_rows_near
 from rebase_hf.plan import make_plan
 from rebase_hf.rows import source_address

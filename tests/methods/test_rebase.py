@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value
 
+from rebase_hf.cli.planning import estimate_lines
+from rebase_hf.cli.steps import generate_dataset
+from rebase_hf.cli.trace import trace_row
 from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground
-from rebase_hf.methods.rebase import SAMPLING, ReBaseOptions, drafts, taken_rows
+from rebase_hf.methods.rebase import SAMPLING, drafts
+from rebase_hf.methods.rebase_options import ReBaseOptions
+from rebase_hf.methods.taking import taken_rows
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.rows import Draft, Dropped, RetrievedRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import answer_schema
+from rebase_hf.teacher.writing_prompts import PLAN_CHARS, PLAN_ROWS
 from tests.doubles.task_answers import shown_row
 from tests.doubles.tgi_server import TGIServer
 from tests.index.hashing_encoder import HashingEncoder
@@ -348,6 +354,66 @@ def test_a_plan_is_asked_for_once_a_dataset_and_stands_in_every_prompt(home, bui
     assert len(examples) == 9 and run.tally().dropped == {"row_not_usable": 2}
     again = make_plan(COMPLAINTS, index, server.url, num_examples=21, options={"plan": True})
     assert estimate_run(again).requests == 0
+
+
+def test_the_rows_that_a_plan_was_made_from_are_sources_of_what_is_made_by_it(home, build):
+    index = build({"calls": [{"text": text} for text in sentences(6, "charged", seed=1)]})
+    with TGIServer(answer=planning) as server:
+        plan = make_plan(COMPLAINTS, index, server.url, num_examples=6, options={"plan": True})
+        examples = list(Run(plan).examples())
+        (asked,) = (r for r in server.chat_requests if r["response_format"]["value"]["required"] == ["plan"])
+    shown = {row.row for row in index.rows(range(6)) if row.cells["text"] in asked["messages"][0]["content"]}
+    assert len(shown) == PLAN_ROWS and len(examples) == 6
+    for example in examples:
+        own, *others = example.sources
+        assert (own["role"], own["row"]) == ("context", example.provenance["row"])
+        assert {(one["role"], one["row"]) for one in others} == {("shot", row) for row in shown - {own["row"]}}
+        assert all(one["dataset"] == own["dataset"] and one["license"] == own["license"] for one in others)
+
+
+def test_a_trace_tells_the_plan_that_a_row_was_asked_about_with(home, build, tmp_path):
+    index = build({"calls": [{"text": text} for text in sentences(4, "charged", seed=1)]})
+    with TGIServer(answer=planning) as server:
+        plan = make_plan(COMPLAINTS, index, server.url, num_examples=4, options={"plan": True})
+        generate_dataset(plan, tmp_path / "run", num_validation=0, command="")
+    first, own = trace_row(tmp_path / "run", "0")["requests"]
+    assert (first["part"], own["part"]) == ("before", "decided")
+    assert json.loads(first["answer"]["text"])["plan"] in own["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.2])
+def test_a_dry_run_prices_prompts_with_a_plan_in_them(home, build, share):
+    """Until there are plans with the longest that is used; then with those that the journal has."""
+
+    def at_length(request, call):
+        said = planning(request, call)
+        return json.dumps({"plan": "Take it. " * int(share * PLAN_CHARS / 9)}) if '"plan"' in said else said
+
+    texts = {"calls": sentences(30, "charged", seed=1), "mails": sentences(30, "charged", seed=2)}
+    with TGIServer(answer=at_length) as server:
+
+        def plan(number):
+            options = {"plan": True, "max_per_source": 30}
+            return make_plan(COMPLAINTS, index, server.url, num_examples=number, options=options)
+
+        def executed(number):
+            estimate, run = estimate_run(plan(number)), Run(plan(number))
+            list(run.execute())
+            return estimate, run.usage()
+
+        index = build({name: [{"text": text} for text in some] for name, some in texts.items()})
+        fresh, counted = executed(20)
+        assert abs(fresh.requests - counted["requests"]) <= 3 and fresh.supposed == 2
+        told = "\n".join(estimate_lines(fresh))
+        assert "Approximate: 2 answers" in told
+        if share == 1.0:
+            assert counted["prompt_tokens"] * 0.8 <= fresh.prompt_tokens <= counted["prompt_tokens"] * 1.2
+        else:
+            assert fresh.prompt_tokens > counted["prompt_tokens"]
+        more, counted = executed(40)
+        assert abs(more.requests - counted["requests"]) <= 3 and (more.supposed, more.answered) == (0, 20)
+        assert counted["prompt_tokens"] * 0.8 <= more.prompt_tokens <= counted["prompt_tokens"] * 1.2
+        assert "Approximate" not in "\n".join(estimate_lines(more))
 
 
 def test_a_plans_question_shows_no_evaluation_row(home, build, write_rows):

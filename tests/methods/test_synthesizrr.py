@@ -14,11 +14,11 @@ from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.documents import count_tokens, cut_at_sentence
 from rebase_hf.methods.seed_documents import RESERVED_RANKS
-from rebase_hf.methods.synthesizrr import SynthesizRROptions
+from rebase_hf.methods.synthesizrr_options import SynthesizRROptions
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
 from rebase_hf.quality.gate import label_counts
-from rebase_hf.run_folder import run_report
+from rebase_hf.run_report import run_report
 from tests.doubles.hub_server import HubServer
 from tests.doubles.tgi_server import TGIServer, status
 from tests.doubles.written_answers import asked_label, prompt_of, shown_document, write_as_asked
@@ -35,7 +35,8 @@ TASK = {
         {"message": "a=.9 nobody answered my letters for a month", "mood": "cross"},
     ],
 }
-WIDE = {"similarity": (-1.0, 1.0), "shot_similarity": (-1.0, 1.0), "context_tokens": (1, 400)}
+ALONE = {"similarity": (-1.0, 1.0), "context_tokens": (1, 400)}
+WIDE = ALONE | {"shot_similarity": (-1.0, 1.0)}
 
 
 def text(number: int, *axes: str) -> str:
@@ -96,12 +97,12 @@ def test_the_first_two_ranks_are_shots_and_never_written_from(home, index):
 
 def test_without_retrieved_shots_every_rank_is_written_from(home, index):
     with TGIServer(answer=write_as_asked) as server:
-        list(run_of(index, server.url, 8, shot_kind="seed", **WIDE).examples())
+        list(run_of(index, server.url, 8, shot_kind="seed", **ALONE).examples())
         best = index.search(TASK["examples"][0]["message"], k=1)[0].source.cells["body"]
         assert best in {shown_document(request) for request in server.chat_requests}
         assert all("# Examples" in prompt_of(request) for request in server.chat_requests)
         server.forget()
-        list(run_of(index, server.url, 8, shot_kind="none", **WIDE).examples())
+        list(run_of(index, server.url, 8, shot_kind="none", **ALONE).examples())
         assert not any("# Examples" in prompt_of(r) or "# Documents" in prompt_of(r) for r in server.chat_requests)
 
 
@@ -138,7 +139,7 @@ def test_a_distribution_of_labels_can_be_asked_for(home, index):
 @pytest.mark.parametrize(("retriever", "found"), [("dense", False), ("lexical", True)])
 def test_words_find_what_meaning_does_not(home, index, retriever, found):
     with TGIServer(answer=write_as_asked) as server:
-        list(run_of(index, server.url, 20, retriever=retriever, shot_kind="none", **WIDE).examples())
+        list(run_of(index, server.url, 20, retriever=retriever, shot_kind="none", **ALONE).examples())
         shown = " ".join(shown_document(request) or "" for request in server.chat_requests)
     assert ("harbour" in shown) == found
 
@@ -202,6 +203,9 @@ def test_seeds_that_cannot_be_had_are_said(home, index):
         ({"labels": ("glad=.9", "cross=.9")}, "shares are 1.8"),
         ({"seeds": "train"}, "names no `train` rows"),
         ({"shotz": 3}, "no option `shotz`"),
+        ({"shots": 3, "shot_kind": "none"}, "`shots` is 3, and does nothing here: it needs a `shot_kind`"),
+        ({"shot_similarity": (0.0, 1.0), "shot_kind": "seed"}, "it needs `shot_kind=retrieved`"),
+        ({"similarity": (0.2, 0.8), "retriever": "random"}, "`similarity` is (0.2, 0.8), and does nothing here"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_asked(home, index, options, said):
@@ -233,7 +237,7 @@ def test_a_train_row_of_the_evaluation_set_is_no_seed(home, index, write_rows, t
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = TASK | {"evaluation": write_rows([held]), "train": str(tmp_path / "train.jsonl")}
     with TGIServer(answer=write_as_asked) as server:
-        run = run_of(index, server.url, 4, task=task, shot_kind="seed", **WIDE)
+        run = run_of(index, server.url, 4, task=task, shot_kind="seed", **ALONE)
         assert len(list(run.examples())) == 4
         assert not any("ferry came in" in prompt_of(request) for request in server.chat_requests)
     assert run.tally().dropped_before["in_evaluation_set"] == 1
@@ -296,7 +300,7 @@ def test_a_label_that_is_full_is_not_asked_for_any_more(home, index):
     def decided(**settings):
         with TGIServer(answer=answer) as server:
             teacher = Teacher(server.url, **settings)
-            options = {"shot_kind": "none", **WIDE}
+            options = {"shot_kind": "none", **ALONE}
             run = Run(make_plan(TASK, index, teacher, method="synthesizrr", num_examples=20, options=options))
             return [one.fields for one in run.examples()], run.tally(), len(server.chat_requests)
 

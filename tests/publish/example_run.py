@@ -128,6 +128,7 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "task": {"name": "support-triage"},
         "method": "rebase",
         "method_options": {},
+        "checks": {},
         "index": {
             "path": "/home/someone/private/index",
             "fingerprint": "ab" * 32,

@@ -8,8 +8,8 @@ from rebase_hf.errors import NoExamplesError, TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.quality.answerability import NAME, answerable, unanswerable
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.answerability import NAME, answerable
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.questions import Answered, one_example
 from rebase_hf.rows import Completion, Draft, Dropped, Message
 from rebase_hf.task import Task
@@ -139,27 +139,6 @@ def test_several_outputs_of_one_draft_are_asked_about_together():
         "wrong_fields",
         "kept",
     ]
-
-
-def test_a_student_is_asked_until_it_is_decided():
-    fields, calls = {"input": "12 + 30", "output": "42"}, []
-
-    def answering(*answers):
-        left = iter(answers)
-        calls.clear()
-
-        def answer(inputs):
-            assert inputs == {"input": "12 + 30"}
-            calls.append(inputs)
-            return next(left)
-
-        return answer
-
-    assert unanswerable(SUMS, fields, answering("42")) is None and len(calls) == 1
-    assert unanswerable(SUMS, fields, answering("1", "42")) is None and len(calls) == 2
-    assert unanswerable(SUMS, fields, answering("1", "2", "3"))[0] == NAME
-    reason, detail = unanswerable(SUMS, fields, answering("1", "2"), needed=2)
-    assert reason == NAME and detail == "asked blind, 0 of 2 answers are `42`, 2 needed; they are `1`, `2`"
 
 
 # --- a whole run

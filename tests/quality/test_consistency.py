@@ -1,8 +1,16 @@
+import json
+
 import pytest
 
+from rebase_hf.errors import NoExamplesError, TaskError
+from rebase_hf.pipeline import Run
+from rebase_hf.plan import make_plan
 from rebase_hf.quality.answers import answer_key, same_answer
-from rebase_hf.quality.consistency import inconsistent, vote
+from rebase_hf.quality.consistency import DRAWS, inconsistent, vote
 from rebase_hf.task import Task
+from tests.doubles.blind_answers import shown_input
+from tests.doubles.tgi_server import TGIServer
+from tests.doubles.written_answers import write_as_asked
 
 SUMS = Task.load({"name": "sums", "instruction": "Add.", "examples": [{"input": "1 + 1", "output": "2"}]})
 TRIAGE = Task.load(
@@ -76,3 +84,54 @@ def test_what_does_not_agree_is_refused():
     assert inconsistent(SUMS, answers, least=0.8) is not None
     with pytest.raises(ValueError, match="least is 60; expected a share"):
         inconsistent(SUMS, answers, least=60)
+
+
+# --- a whole run
+
+REASONED = {
+    "name": "triage",
+    "instruction": "Decide.",
+    "labels": ["billing", "delivery"],
+    "examples": [
+        {"input": "i was charged twice", "rationale": "a charge is about money", "output": "billing"},
+        {"input": "my parcel is late", "rationale": "a parcel is delivered", "output": "delivery"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("right", "least", "kept"), [(5, 0.6, True), (3, 0.6, True), (3, 0.8, False), (2, 0.4, False), (0, 0.6, False)]
+)
+def test_an_output_stays_where_reasoning_anew_agrees_on_it(home, right, least, kept):
+    """Blind, and five times; what most come to must be the output, whatever the share asked for."""
+
+    def answering(request, call):
+        if (shown := shown_input(request)) is None:
+            return write_as_asked(request, call)
+        label = shown["input"].split()[0]
+        draws.setdefault(shown["input"], []).append(request["seed"])
+        other = {"billing": "delivery", "delivery": "billing"}[label]
+        said = label if len(draws[shown["input"]]) <= right else other
+        return json.dumps({"rationale": "so it is", "output": said})
+
+    draws: dict[str, list[int]] = {}
+    with TGIServer(answer=answering) as server:
+        asked = {"method": "fewgen", "num_examples": 2, "options": {"patience": 1}}
+        run = Run(make_plan(REASONED, None, server.url, checks={"consistent": least}, **asked))
+        if kept:
+            assert len(list(run.examples())) == 2
+        else:
+            with pytest.raises(NoExamplesError, match="2 inconsistent_answers"):
+                list(run.examples())
+            assert all("asked anew" in e["detail"] or "must agree" in e["detail"] for e in run.ledger())
+    assert all(len(set(seeds)) == DRAWS for seeds in draws.values()) and draws
+
+
+def test_where_nothing_reasons_it_is_refused(home):
+    bare = REASONED | {"examples": [{k: v for k, v in e.items() if k != "rationale"} for e in REASONED["examples"]]}
+    with TGIServer() as server:
+        for task, teacher, said in ((bare, server.url, "have no rationales"), (REASONED, "few-shot", "not reason")):
+            with pytest.raises(TaskError, match=said):
+                make_plan(task, None, teacher, method="rebase", checks={"consistent": 0.6})
+        with pytest.raises(TaskError, match="consistent is 1.5"):
+            make_plan(REASONED, None, server.url, method="fewgen", checks={"consistent": 1.5})

@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from rebase_hf.errors import TaskError
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions, Gate, check_steps
+from rebase_hf.quality.gate import Gate, check_steps
 from rebase_hf.rows import Completion, Draft, Dropped, Example, Message, RetrievedRow, SourceRow
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed, answer_schema, parse_answer, shown_cells, transform_messages

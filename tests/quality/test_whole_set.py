@@ -7,8 +7,8 @@ import pytest
 
 from rebase_hf.errors import TaskError
 from rebase_hf.outcomes import Tally
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.quality.whole_set import Verdict, check_whole_set, whole_set_steps
 from rebase_hf.rows import Example
 from rebase_hf.task import Task

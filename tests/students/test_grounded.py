@@ -183,6 +183,20 @@ def test_there_is_one_rationale_an_input(saved, rationales, message):
         saved[0].predict(["can ruby float"], rationales=rationales)
 
 
+def test_nothing_is_looked_up_for_what_is_popular(saved, tmp_path):
+    student, _ = saved
+    student.reading_as(threshold=3.0, popularity_column="views").save(tmp_path / "chosen")
+    again = load_student(tmp_path / "chosen", index=student.index)
+    asked = [{"question": QUESTIONS[0], "views": views} for views in (999, 1000, "2e5")]
+    found = again.predict_with_evidence([*asked, {"question": QUESTIONS[0]}])
+    assert [bool(one.passages) for one in found] == [True, False, False, True]
+    assert [one.nearness > 0 for one in found] == [True, False, False, True]
+    held_out = [row | {"answer": "yes"} for row in asked]
+    assert again.evaluate(held_out)["retrieved_share"] == pytest.approx(1 / 3)
+    with pytest.raises(StudentError, match="'many' as `views`; expected a count"):
+        again.predict([{"question": QUESTIONS[0], "views": "many"}])
+
+
 def test_below_the_threshold_no_passage_is_read_and_the_threshold_is_saved(saved, tmp_path):
     student, index = saved[0], saved[0].index
     asked = ["is garnet in the shop", "can ruby float"]

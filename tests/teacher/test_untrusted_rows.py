@@ -15,9 +15,9 @@ from rebase_hf import RowIndex, Teacher
 from rebase_hf.cli import main
 from rebase_hf.errors import NoExamplesError
 from rebase_hf.index.manifest import describe_files, read_manifest
-from rebase_hf.methods.rebase import ReBaseOptions
+from rebase_hf.methods.rebase_options import ReBaseOptions
 from rebase_hf.pipeline import Run, make_plan
-from rebase_hf.quality.gate import CheckOptions
+from rebase_hf.quality.check_options import CheckOptions
 from tests.doubles.task_answers import shown_row
 from tests.doubles.tgi_server import TGIServer
 from tests.doubles.tiny_models import make_static_encoder
