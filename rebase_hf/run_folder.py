@@ -5,7 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rebase_hf.plan import Plan, dataset_features
 from rebase_hf.rehearsal import prepared_of
 from rebase_hf.run_diversity import run_diversity
 from rebase_hf.task import Task
+from rebase_hf.task_file import read_task_file
 
 VERSIONS_OF = (
     "rebase-hf",
@@ -41,13 +42,42 @@ def prepare_run_folder(folder: Path, task: Task) -> None:
     try:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         known = folder / "task.yaml"
-        if known.is_file() and Task.load(known).name != task.name:
-            raise RebaseError(
-                f"{folder} holds a run of task `{Task.load(known).name}`, not `{task.name}`. Give another --output."
-            )
-        write_atomically(known, task.to_yaml())
+        if known.is_file() and (held := read_task(folder).name) != task.name:
+            raise RebaseError(f"{folder} holds a run of task `{held}`, not `{task.name}`. Give another --output.")
+        write_atomically(known, _beside(task, folder).to_yaml())
     except OSError as error:
         raise RebaseError(f"Can't write to {folder}: {error}. Give another --output, or make room.") from error
+
+
+def read_task(folder: Path) -> Task:
+    """Return a run folder's task, for what needs no other rows than the folder's own.
+
+    A file of rows that the task names and that is gone by now, as where a project was moved in part, is left out; who
+    needs its rows loads the task with `Task.load(folder)`, which says what is missing.
+
+    Raises:
+        TaskError: The task file is missing or damaged.
+    """
+    content, _, find = read_task_file(folder / "task.yaml")
+    for name in ("evaluation", "train"):
+        if path := _path_of(content.get(name)):
+            found = find(path).resolve()
+            content[name] = {**content[name], "path": str(found)} if found.exists() else None
+    return Task.load(content)
+
+
+def _path_of(reference: Any) -> str | None:
+    return reference.get("path") if isinstance(reference, Mapping) else None
+
+
+def _beside(task: Task, folder: Path) -> Task:
+    """Return a task whose files of rows are named as a run folder finds them: a project moves with all it holds."""
+    moved = {
+        name: replace(reference, path=os.path.relpath(reference.path, folder.resolve()))
+        for name in ("evaluation", "train")
+        if (reference := getattr(task, name)) is not None and reference.path is not None
+    }
+    return replace(task, **moved)
 
 
 def whole_set(run: Run) -> FinishedSet:
@@ -274,7 +304,7 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
     return {
         "path": Path(index.path).name,
         "fingerprint": index.fingerprint,
-        "encoder": info["encoder"],
+        "encoder": info["encoder"] | {"name": _folder_name(str(info["encoder"]["name"]))},
         "rows": info["rows"],
         "vectors": info["vectors"],
         "sources": [
@@ -292,6 +322,12 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
         ],
         "skipped": [{"source": s.source, "reason": s.reason, "detail": s.detail} for s in index.skipped],
     }
+
+
+def _folder_name(encoder: str) -> str:
+    """Return an encoder's name, of a folder on this machine the last part alone."""
+    kind, colon, name = encoder.rpartition(":")
+    return f"{kind}{colon}{Path(name).name}" if name.startswith(("/", "~", ".")) else encoder
 
 
 def _public_task(task: Task) -> dict[str, Any]:

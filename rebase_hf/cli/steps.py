@@ -22,6 +22,7 @@ from rebase_hf.run_folder import (
     check_identities,
     prepare_run_folder,
     read_report,
+    read_task,
     run_report,
     whole_set,
     write_dataset,
@@ -235,7 +236,7 @@ def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
         raise RebaseError(f"{folder} has no examples to export. See its ledger.jsonl for what became of its rows.")
     if format not in FORMATS:
         raise RebaseError(f"Format `{format}` is not known; use one of {', '.join(FORMATS)}.")
-    task = Task.load(folder)
+    task = read_task(folder)
     target = output or folder / "export" / f"{format}.jsonl"
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8") as file:

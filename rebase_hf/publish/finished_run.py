@@ -44,8 +44,8 @@ class Source:
 
 
 def is_hub_id(name: str | None) -> bool:
-    """Whether a name can be a Hub id (`org/name`) and is no path of this machine."""
-    return bool(name and _HUB_ID.fullmatch(name)) and not Path(str(name)).exists()
+    """Whether a name can be a Hub id (`org/name`): whatever lies in the working directory."""
+    return bool(name and _HUB_ID.fullmatch(name))
 
 
 @dataclass(frozen=True)
