@@ -18,6 +18,7 @@ from rebase_hf.home import rebase_home
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
+from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.run_folder import (
     check_identities,
     prepare_run_folder,
@@ -35,7 +36,9 @@ logger = logging.getLogger(__name__)
 FORMATS = ("prompt-completion", "messages")
 
 
-def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+def generate_dataset(
+    plan: Plan, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense
+) -> dict[str, Any]:
     """Execute a plan into a run folder and return its report.
 
     Cut short by an error or Ctrl-C while it asks, it writes nothing there: what is decided is kept under the rebase
@@ -45,7 +48,7 @@ def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: 
     run = Run(plan)
     try:
         _execute(run)
-        report = _write(run, folder, num_validation=num_validation, command=command)
+        report = _write(run, folder, num_validation=num_validation, command=command, licensed=licensed)
     except BaseException:
         # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
         try:
@@ -81,10 +84,11 @@ def _say_stopped(run: Run, command: str) -> None:
     typer.echo(f"Stopped{far}. Go on with: {command}", err=True)
 
 
-def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+def _write(run: Run, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense) -> dict[str, Any]:
     whole = whole_set(run)
     write_dataset(run, folder, num_validation=num_validation, whole=whole)
     report = run_report(run, command=command, num_validation=num_validation, whole=whole)
+    report["teacher"] |= licensed.to_report()
     write_report_json(folder, report)
     return report
 

@@ -7,7 +7,15 @@ import json
 import re
 from typing import Any
 
-from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, student_limits, teacher_line
+from rebase_hf.index.index_card import LICENSE_IDS
+from rebase_hf.publish.findings import (
+    dataset_limits,
+    diversity_rows,
+    funnel,
+    student_limits,
+    teacher_line,
+    teacher_terms,
+)
 from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address, is_hub_id
 from rebase_hf.publish.licenses import License
 from rebase_hf.publish.papers import METHODS, SETFIT
@@ -33,7 +41,7 @@ _CELL_CHARS = 300
 _SHOWN_CELLS = 6
 
 
-def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
+def render_dataset_card(run: RunPath | FinishedRun, *, repo_id: str | None = None) -> str:
     """Return the dataset card of a run.
 
     Args:
@@ -54,6 +62,7 @@ def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
         task=folder.task,
         paper=METHODS.get(folder.method),
         teacher=teacher_line(report),
+        terms=teacher_terms(report),
         source_rows=[_source_row(source) for source in folder.sources],
         funnel=funnel(report),
         diversity=diversity_rows(report),
@@ -63,7 +72,9 @@ def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
     )
 
 
-def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id: str | None = None) -> str:
+def render_student_card(
+    run: RunPath | FinishedRun, *, repo_id: str | None = None, dataset_id: str | None = None
+) -> str:
     """Return the model card of a run's student.
 
     Args:
@@ -90,6 +101,7 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
         example=_python_literal(folder),
         index=_student_index(folder),
         teacher=teacher_line(report),
+        terms=teacher_terms(report),
         source_rows=[_source_row(source) for source in folder.sources],
         limits=student_limits(folder),
         worth=worth_it(report),
@@ -152,7 +164,8 @@ def _fill(template: str, **values: Any) -> str:
 
 def _license_metadata(found: License) -> dict[str, Any]:
     if found.identifier:
-        return {"license": found.identifier}
+        known = found.identifier in LICENSE_IDS  # the Hub takes no other
+        return {"license": found.identifier} if known else {"license": "other", "license_name": found.identifier}
     return {"license": "other", "license_name": "see-sources"} if found.problems else {}
 
 

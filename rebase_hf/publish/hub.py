@@ -5,10 +5,7 @@ A push is one commit on a known parent, so a crash leaves nothing half done, and
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +13,13 @@ from rebase_hf.errors import PublishError
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
+from rebase_hf.publish.hub_errors import hub_errors
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report import draw_figures
+from rebase_hf.publish.teacher_card import look_up
+from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
+from rebase_hf.publish.visibility import make_repo, reasons_for_private
 from rebase_hf.students.saving import LOCAL
 from rebase_hf.svg import standalone
 
@@ -37,7 +38,7 @@ def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | No
     Raises:
         PublishError: No token, a wrong or read-only one, another's namespace, or no answer.
     """
-    with _errors(repo_id, "check write access to"):
+    with hub_errors(repo_id, "check write access to"):
         _prove(_api(token), repo_id, repo_type)
 
 
@@ -48,6 +49,7 @@ def push_dataset(
     private: bool | None = None,
     token: str | None = None,
     tag: str | None = None,
+    teacher_license: str | None = None,
     redact: bool = False,
     keep_personal: bool = False,
 ) -> str:
@@ -57,8 +59,11 @@ def push_dataset(
     stays here. Where the repository has that content already, no commit is made. Other configurations of it are kept.
 
     Args:
-        private: Whether a repository that this makes is private; None leaves it to the account's settings.
+        private: Whether the repository is private. None: private where a source of its rows is private or gated, or
+            is the user's own under no stated licence; else as the account's settings have it. See `visibility.py`.
         tag: A name for this version.
+        teacher_license: The licence of the teacher's model, a Hub id of one; None takes what the run recorded, or
+            what the model's card on the Hub says.
         redact: Take what looks personal or secret out of what is sent, with its kind (`[email]`) in its place.
         keep_personal: Send what looks personal as it is; keys are never sent.
 
@@ -66,14 +71,18 @@ def push_dataset(
         PublishError: The run may not be published (licences; personal data, and neither `redact` nor
             `keep_personal`), or the Hub refused or could not be reached.
     """
-    folder = FinishedRun.open(run)
+    named = flagged(teacher_license)
+    folder = FinishedRun.open(run).with_teacher_license(named)
     _check_license(folder)
-    with _errors(repo_id, "publish the dataset to"):
+    with hub_errors(repo_id, "publish the dataset to"):
         api = _api(token)
         _prove(api, repo_id, "dataset")
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        folder = _with_teacher(api, folder, named)
+        make_repo(api, repo_id, "dataset", private, reasons_for_private(api, folder))
         parent, held = _state(api, repo_id, "dataset")
-        card = merge_card(render_dataset_card(run, repo_id=repo_id), _old_card(api, repo_id, "dataset", parent, held))
+        card = merge_card(
+            render_dataset_card(folder, repo_id=repo_id), _old_card(api, repo_id, "dataset", parent, held)
+        )
         files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}
         files |= _described(folder) | {"README.md": card.encode()}
         files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
@@ -91,6 +100,7 @@ def push_student(
     private: bool | None = None,
     token: str | None = None,
     tag: str | None = None,
+    teacher_license: str | None = None,
     dataset_id: str | None = None,
     redact: bool = False,
     keep_personal: bool = False,
@@ -98,8 +108,9 @@ def push_student(
     """Publish a run's student with its card in one commit; return its address.
 
     Args:
-        private: Whether a repository that this makes is private; None leaves it to the account's settings.
+        private: As `push_dataset` takes it; a private `dataset_id` counts as a private source.
         tag: A name for this version.
+        teacher_license: As `push_dataset` takes it.
         dataset_id: Where the dataset was published, for the card.
         redact: As `push_dataset` takes it.
         keep_personal: As `push_dataset` takes it.
@@ -107,17 +118,19 @@ def push_student(
     Raises:
         PublishError: There is no student, the run may not be published, or the Hub refused or could not be reached.
     """
-    folder = FinishedRun.open(run)
+    named = flagged(teacher_license)
+    folder = FinishedRun.open(run).with_teacher_license(named)
     root = folder.path / "student"
     if not root.is_dir() or not any(root.iterdir()):
         raise PublishError(f"{folder.path} has no trained student. Train one first: rebase-hf train {folder.path}")
     _check_license(folder)
-    with _errors(repo_id, "publish the student to"):
+    with hub_errors(repo_id, "publish the student to"):
         api = _api(token)
         _prove(api, repo_id, "model")
-        api.create_repo(repo_id, repo_type="model", private=private, exist_ok=True)
+        folder = _with_teacher(api, folder, named)
+        make_repo(api, repo_id, "model", private, reasons_for_private(api, folder, dataset_id))
         parent, held = _state(api, repo_id, "model")
-        card = render_student_card(run, repo_id=repo_id, dataset_id=dataset_id)
+        card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
         # Where the student's index lies on this machine is of no use elsewhere, and nobody's business.
         paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / LOCAL)
         files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in paths}
@@ -133,9 +146,20 @@ def push_student(
 def _check_license(folder: FinishedRun) -> None:
     if problems := folder.license.problems:
         raise PublishError(
-            f"{folder.path} may not be published: {'; '.join(problems)}. Build the index again without these sources "
-            "(or name the allowed licences with `--license`), and generate anew; what is answered is in the journal."
+            f"{folder.path} may not be published: {'; '.join(problems)}. Take these sources out of the index "
+            "(`rebase-hf index remove INDEX NAME`, or build it with `--license` and the licences that you allow) and "
+            "generate anew; what is answered is in the journal."
         )
+
+
+def _with_teacher(api: "HfApi", folder: FinishedRun, named: TeacherLicense | None) -> FinishedRun:
+    """Return the run with what is known of its teacher's licence; where nobody said, the model's card is asked."""
+    teacher = folder.report.get("teacher") or {}
+    if named is not None or teacher.get("license") or teacher.get("kind") in ("few-shot", "none"):
+        return folder
+    found = folder.with_teacher_license(look_up(api, teacher.get("model")))
+    _check_license(found)
+    return found
 
 
 def _described(folder: FinishedRun) -> dict[str, bytes | Path]:
@@ -221,28 +245,3 @@ def _tag(api: "HfApi", repo_id: str, repo_type: str, tag: str | None) -> None:
             f"{repo_id} has a tag `{tag}` on another commit ({named[tag][:12]}); the content was published without "
             "it. Give another tag."
         )
-
-
-@contextmanager
-def _errors(repo_id: str, doing: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line that says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    transport = import_module("httpx2" if find_spec("httpx2") else "httpx").HTTPError
-    try:
-        yield
-    except HFValidationError as error:
-        raise PublishError(f"`{repo_id}` is no repository id: {error} Use `namespace/name`.") from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        advice = {
-            401: "The token is wrong or has expired: log in again with `hf auth login`.",
-            403: "The token may not write there: use one with write access to that namespace.",
-            412: "Somebody else committed meanwhile; nothing was changed. Push again.",
-        }.get(status or 0, "Nothing was changed; push again later.")
-        raise PublishError(f"Could not {doing} {repo_id}: the Hub answered {status}. {advice}") from error
-    except (transport, OSError) as error:
-        raise PublishError(
-            f"Could not {doing} {repo_id}: {type(error).__name__} ({' '.join(public(str(error)).split())[:200]}). "
-            "Check the network and push again."
-        ) from error
