@@ -253,15 +253,25 @@ def evaluate(run: RunFolder, index: StudentIndex = None) -> None:
         typer.echo(f"{name}  {value:.4f}")
 
 
-def report(run: RunFolder, teacher_license: TeacherLicenseId = None) -> None:
-    """Write a run's cards and its report page again."""
+def report(
+    run: RunFolder,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run, as one of method fewgen, to compare the texts with; may stand several times."),
+    ] = None,
+    png: Annotated[
+        bool | None, typer.Option("--png/--no-png", help="Figures as PNG too. Default: where Pillow is installed.")
+    ] = None,
+    teacher_license: TeacherLicenseId = None,
+) -> None:
+    """Write a run's cards and its report page again: report.html, and its figures as SVG and PNG."""
     from rebase_hf.cli.steps import write_pages
 
     if teacher_license is not None:
         from rebase_hf.cli.licensing import record_teacher_license
 
         record_teacher_license(run, teacher_license)
-    for path in write_pages(run):
+    for path in write_pages(run, against=against or (), png=png):
         typer.echo(str(path))
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -164,8 +164,8 @@ def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"reading": Reading(threshold=decision["threshold"])}
 
 
-def write_pages(folder: Path) -> list[Path]:
-    """Write the cards and the report page of a run folder."""
+def write_pages(folder: Path, *, against: Sequence[Path] = (), png: bool | None = None) -> list[Path]:
+    """Write the cards and the report page of a run folder, as `write_report` takes it."""
     from rebase_hf.publish.cards import render_dataset_card, render_student_card
     from rebase_hf.publish.report import write_report
     from rebase_hf.run_folder import write_atomically
@@ -175,7 +175,7 @@ def write_pages(folder: Path) -> list[Path]:
     if (folder / "student").is_dir():
         pages.append(folder / "student" / "README.md")
         write_atomically(pages[1], render_student_card(folder))
-    return [*pages, write_report(folder)]
+    return [*pages, write_report(folder, against=against, png=png)]
 
 
 def publish_run(folder: Path, repo_id: str, **how: Any) -> None:
@@ -267,6 +267,7 @@ def examine() -> Iterator[str]:
         "accelerate": ("trainer", "train encoder, extractive, sequence-to-sequence and causal students"),
         "peft": ("lora", "train causal students by LoRA"),
         "fastapi": ("local", "--teacher local:MODEL"),
+        "PIL": ("figures", "write a report's figures as PNG"),
     }
     for module, (extra, what) in needs.items():
         if find_spec(module) is None:

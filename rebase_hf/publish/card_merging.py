@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.cards import CONFIG
+from rebase_hf.publish.card_metadata import CONFIG
 from rebase_hf.publish.licenses import derive_license
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ A push is one commit on a known parent, so a crash leaves nothing half done, and
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,21 @@ from rebase_hf.publish.hub_errors import hub_errors
 from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, prove, read_card, repo_state, tag_head
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
-from rebase_hf.publish.report import draw_figures
+from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.teacher_card import look_up
 from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
+from rebase_hf.publish.training_findings import CARTOGRAPHY, PROVENANCE
 from rebase_hf.publish.visibility import make_repo, reasons_for_private
-from rebase_hf.students.saving import LOCAL
+from rebase_hf.students.saving import FACTS, LOCAL
 from rebase_hf.svg import standalone
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+
+# Of a student's folder, what may name folders of this machine: sources, models.
+PUBLIC_JSON = (FACTS, PROVENANCE, CARTOGRAPHY)
+FIGURES = {f"figures/{name}.svg" for name in TITLES}
 
 
 def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | None = None) -> None:
@@ -84,7 +91,7 @@ def push_dataset(
         files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}
         files |= _described(folder) | {"README.md": card.encode()}
         files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
-        ours = {f"data/{split}.parquet" for split in ("train", "validation")}
+        ours = {f"data/{split}.parquet" for split in ("train", "validation")} | FIGURES
         stale = sorted((held & ours) - set(files)) if "README.md" in held else []
         commit_files(api, repo_id, "dataset", files, stale, parent, f"Add {folder.task.name} made by rebase_hf")
         tag_head(api, repo_id, "dataset", tag)
@@ -134,9 +141,14 @@ def push_student(
         files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in paths}
         if "task.yaml" in files:
             files["task.yaml"] = _task_yaml(folder)
+        files |= {name: _public_json(path) for name, path in files.items() if name in PUBLIC_JSON}
+        files |= _as_files(draw_student_figures(folder))
         files |= {"README.md": merge_card(card, _old_student_card(api, repo_id, parent, held)).encode()}
         files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
-        commit_files(api, repo_id, "model", files, [], parent, f"Add the {folder.task.name} student made by rebase_hf")
+        stale = sorted((held & FIGURES) - set(files))
+        commit_files(
+            api, repo_id, "model", files, stale, parent, f"Add the {folder.task.name} student made by rebase_hf"
+        )
         tag_head(api, repo_id, "model", tag)
         return f"{api.endpoint}/{repo_id}"
 
@@ -193,8 +205,17 @@ def _with_teacher(api: "HfApi", folder: FinishedRun, named: TeacherLicense | Non
 
 def _described(folder: FinishedRun) -> dict[str, bytes | Path]:
     report = json.dumps(public(folder.report), indent=2, ensure_ascii=False) + "\n"
-    drawn = {f"figures/{name}.svg": standalone(svg).encode() for name, svg in draw_figures(folder).items()}
+    drawn = _as_files(draw_figures(folder))
     return {"report.json": report.encode(), "task.yaml": _task_yaml(folder), **drawn}
+
+
+def _as_files(drawn: Mapping[str, str]) -> dict[str, bytes | Path]:
+    return {f"figures/{name}.svg": standalone(svg).encode() for name, svg in figure_files(drawn).items()}
+
+
+def _public_json(path: bytes | Path) -> bytes:
+    held = json.loads(path if isinstance(path, bytes) else path.read_text(encoding="utf-8"))
+    return (json.dumps(public(held), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _task_yaml(folder: FinishedRun) -> bytes:
