@@ -183,11 +183,11 @@ def test_what_the_student_found_hard_is_told(run: Path) -> None:
     watched(run)
     text = write_report(run).read_text()
     assert "What the student found hard" in text and "/home/me" not in text
-    assert "of 1 of 4 in none" in text and "after the last of 2" in text
+    assert "about 1 of 4 in none" in text and "after the last of 2" in text
     assert {"learning.svg", "cartography.svg"} <= {path.name for path in (run / "figures").iterdir()}
     card = render_student_card(run)
     assert card.index("| x | 3 |") < card.index("| acme/mail | 5 | 0.900 to 0.300 | 0.400 to 0.600 |")
-    assert "right of 2 rows in each, and of 1 of 4 in none" in card
+    assert "right about 2 rows in each, and about 1 of 4 in none" in card
 
 
 @pytest.mark.parametrize("name", ["provenance.json", "cartography.json"])

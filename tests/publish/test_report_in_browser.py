@@ -58,7 +58,15 @@ def test_twenty_thousand_rows_fit_any_width(page: Path, tmp_path: Path, width: i
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(page=page.as_uri(), width=width))
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", *scheme]
+    command = [
+        BROWSER,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--allow-file-access-from-files",
+        *scheme,
+    ]
     command += [f"--user-data-dir={tmp_path}/profile", f"--window-size={max(width, 500)},900", "--dump-dom"]
     done = subprocess.run(
         [*command, "--virtual-time-budget=20000", frame.as_uri()], capture_output=True, text=True, timeout=180
