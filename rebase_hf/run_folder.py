@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rebase_hf.outcomes import read_example
 from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import dataset_features
 from rebase_hf.task import Task
+from rebase_hf.task_file import read_task_file
 
 
 def prepare_run_folder(folder: Path, task: Task) -> None:
@@ -25,13 +27,42 @@ def prepare_run_folder(folder: Path, task: Task) -> None:
     try:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         known = folder / "task.yaml"
-        if known.is_file() and Task.load(known).name != task.name:
-            raise RebaseError(
-                f"{folder} holds a run of task `{Task.load(known).name}`, not `{task.name}`. Give another --output."
-            )
-        write_atomically(known, task.to_yaml())
+        if known.is_file() and (held := read_task(folder).name) != task.name:
+            raise RebaseError(f"{folder} holds a run of task `{held}`, not `{task.name}`. Give another --output.")
+        write_atomically(known, _beside(task, folder).to_yaml())
     except OSError as error:
         raise RebaseError(f"Can't write to {folder}: {error}. Give another --output, or make room.") from error
+
+
+def read_task(folder: Path) -> Task:
+    """Return a run folder's task, for what needs no other rows than the folder's own.
+
+    A file of rows that the task names and that is gone by now, as where a project was moved in part, is left out; who
+    needs its rows loads the task with `Task.load(folder)`, which says what is missing.
+
+    Raises:
+        TaskError: The task file is missing or damaged.
+    """
+    content, _, find = read_task_file(folder / "task.yaml")
+    for name in ("evaluation", "train"):
+        if path := _path_of(content.get(name)):
+            found = find(path).resolve()
+            content[name] = {**content[name], "path": str(found)} if found.exists() else None
+    return Task.load(content)
+
+
+def _path_of(reference: Any) -> str | None:
+    return reference.get("path") if isinstance(reference, Mapping) else None
+
+
+def _beside(task: Task, folder: Path) -> Task:
+    """Return a task whose files of rows are named as a run folder finds them: a project moves with all it holds."""
+    moved = {
+        name: replace(reference, path=os.path.relpath(reference.path, folder.resolve()))
+        for name in ("evaluation", "train")
+        if (reference := getattr(task, name)) is not None and reference.path is not None
+    }
+    return replace(task, **moved)
 
 
 def whole_set(run: Run) -> FinishedSet:

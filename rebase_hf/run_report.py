@@ -142,7 +142,7 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
     return {
         "path": Path(index.path).name,
         "fingerprint": index.fingerprint,
-        "encoder": info["encoder"],
+        "encoder": info["encoder"] | {"name": _folder_name(str(info["encoder"]["name"]))},
         "rows": info["rows"],
         "vectors": info["vectors"],
         "sources": [
@@ -160,6 +160,12 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
         ],
         "skipped": [{"source": s.source, "reason": s.reason, "detail": s.detail} for s in index.skipped],
     }
+
+
+def _folder_name(encoder: str) -> str:
+    """Return an encoder's name, of a folder on this machine the last part alone."""
+    kind, colon, name = encoder.rpartition(":")
+    return f"{kind}{colon}{Path(name).name}" if name.startswith(("/", "~", ".")) else encoder
 
 
 def _public_task(task: Task) -> dict[str, Any]:

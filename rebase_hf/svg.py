@@ -6,10 +6,11 @@ its own, and a figure that stands alone brings a style that follows the reader's
 
 import re
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 WIDTH = 400
-_MARGIN = 16
+MARGIN = 16
+_TITLE = 30
 _STYLE = """<style>
 .ground{fill:#fff}.ink{fill:#1d2330}.soft{fill:#5b6474}.bar{fill:#2f6fde}.left{fill:#c2410c}.track{fill:#e8ebf0}
 .line{stroke:#5b6474}.dot{fill:#2f6fde}.seed{fill:none;stroke:#2f6fde}
@@ -19,14 +20,27 @@ text{font-family:system-ui,sans-serif}
 </style>"""
 
 
+def titled(svg: str) -> str:
+    """Return a figure with its name above it, for where no heading stands."""
+    height = _box(svg)[3]
+    name = unescape(re.findall(r'aria-label="([^"]*)"', svg)[0], {"&quot;": '"'})
+    head, rest = svg.split(">", 1)
+    head = head.replace(f"0 0 {WIDTH} {height}", f"0 {-_TITLE} {WIDTH} {height + _TITLE}")
+    return f"{head}>{text_at(0, 14 - _TITLE, name, bold=True)}{rest}"
+
+
 def standalone(svg: str) -> str:
     """Return a figure as a file of its own: with its colours, a ground and a margin."""
     head, rest = svg.split(">", 1)
-    height = int(re.findall(r'viewBox="0 0 \d+ (\d+)"', head)[0])
-    place = f'x="{-_MARGIN}" y="{-_MARGIN}" width="{WIDTH + 2 * _MARGIN}" height="{height + 2 * _MARGIN}"'
-    box = f"{-_MARGIN} {-_MARGIN} {WIDTH + 2 * _MARGIN} {height + 2 * _MARGIN}"
-    head = head.replace(f"0 0 {WIDTH} {height}", box)
-    return f'{head}>{_STYLE}<rect class="ground" {place}/>{rest}\n'
+    left, top, width, height = _box(svg)
+    x, y, wide, high = left - MARGIN, top - MARGIN, width + 2 * MARGIN, height + 2 * MARGIN
+    head = head.replace(f"{left} {top} {width} {height}", f"{x} {y} {wide} {high}")
+    ground = f'<rect class="ground" x="{x}" y="{y}" width="{wide}" height="{high}"/>'
+    return f"{head}>{_STYLE}{ground}{rest}\n"
+
+
+def _box(svg: str) -> tuple[int, ...]:
+    return tuple(int(side) for side in re.findall(r'viewBox="([-\d ]+)"', svg)[0].split())
 
 
 def draw(title: str, height: float, parts: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ def generate(task, index, teacher, output, *options):
 def test_generate_writes_a_run_folder_that_load_dataset_reads(command, task_file, model_index, tmp_path):
     run = tmp_path / "run"
     with TGIServer(answer=desk_answer) as server:
-        options = ("--num-examples", 20, "--num-validation", 5)
+        options = ("--num-examples", 20, "--num-validation", 5, "--teacher-license", "Apache-2.0")
         code, out, err = command(*generate(task_file, model_index, server.url, run, *options))
     assert code == 0, err
     assert "25 of 25 examples" in out
@@ -57,6 +57,7 @@ def test_generate_writes_a_run_folder_that_load_dataset_reads(command, task_file
     assert report["examples"] == 25 and report["requests"] == report["outputs"]
     assert sum(report["sources"].values()) == 25 and report["tokens"]["completion"] > 0
     assert report["splits"] == {"train": 20, "validation": 5}
+    assert (report["teacher"]["license"], report["teacher"]["license_from"]) == ("apache-2.0", "flag")
     rows = load_dataset("parquet", data_files=str(run / "data/train.parquet"), split="train")
     assert rows.num_rows == 20 and rows.features["desk"].names == ["money", "parcels", "other"]
     ledger = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
@@ -294,7 +295,7 @@ def test_a_slip_in_a_retry_does_not_buy_a_whole_run(command, task_file, model_in
 def test_run_takes_the_options_of_generate_and_those_of_training():
     asked, of_run = (signature(made).parameters for made in (runs.generate, runs.run))
     of_training = {"base_model", "seeds", "max_pairs", "student_kind", "student_option", "no_pickle"}
-    assert set(of_run) - set(asked) == {*of_training, "push_to"}
+    assert set(of_run) - set(asked) == {*of_training, "push_to", "private"}
     for name, option in asked.items():
         assert (of_run[name].default, of_run[name].annotation) == (option.default, option.annotation), name
 

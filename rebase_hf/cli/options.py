@@ -97,3 +97,19 @@ RetryFailed = Annotated[
         "--retry-failed", help="Ask again what failed of this run's questions; what was answered stays as it is."
     ),
 ]
+Private = Annotated[
+    bool | None,
+    typer.Option(
+        "--private/--public",
+        help="Who may see what is published. Default: private where a source of the rows is private, gated or yours "
+        "under no stated licence; else the account's setting.",
+    ),
+]
+TeacherLicenseId = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher-license",
+        metavar="ID",
+        help="The licence of the teacher's model, as apache-2.0 or llama3.1; default what its card says.",
+    ),
+]

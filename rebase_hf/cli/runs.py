@@ -36,6 +36,7 @@ from rebase_hf.cli.options import (
     Output,
     PauseAfter,
     Price,
+    Private,
     Provider,
     RetryFailed,
     RunFolder,
@@ -45,6 +46,7 @@ from rebase_hf.cli.options import (
     StudentKindName,
     StudentOptions,
     TaskFile,
+    TeacherLicenseId,
     TeacherTarget,
     Temperature,
     Timeout,
@@ -97,6 +99,7 @@ def generate(
     bill_to: BillTo = None,
     pause_after: PauseAfter = False,
     consult_student: ConsultStudent = None,
+    teacher_license: TeacherLicenseId = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
 ) -> None:
@@ -104,14 +107,16 @@ def generate(
 
     Example: rebase-hf generate task.yaml --index ./index --teacher http://127.0.0.1:8080
     """
+    from rebase_hf.cli.licensing import licenses_before_paying
     from rebase_hf.cli.planning import begin, plan_of
     from rebase_hf.cli.steps import generate_dataset, raise_shortfall, show_dataset
 
     plan = plan_of(locals())
+    licensed = licenses_before_paying(plan, teacher_license)
     if not begin(plan, dry_run=dry_run, retry=retry_failed):
         return
     folder = output or Path("runs") / plan.task.name
-    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
+    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command(), licensed=licensed)
     show_dataset(folder, made)
     raise_shortfall(made, allow_fewer=allow_fewer, allow_quarantined=allow_quarantined)
 
@@ -147,6 +152,7 @@ def run(
     bill_to: BillTo = None,
     pause_after: PauseAfter = False,
     consult_student: ConsultStudent = None,
+    teacher_license: TeacherLicenseId = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     base_model: BaseModel = None,
@@ -156,11 +162,13 @@ def run(
     student_option: StudentOptions = None,
     no_pickle: NoPickle = False,
     push_to: Annotated[str | None, typer.Option(help="Publish dataset and student to this Hub id.")] = None,
+    private: Private = None,
 ) -> None:
     """Everything: dataset, student, evaluation against baselines, cards and report.
 
     Example: rebase-hf run task.yaml --index ./index --teacher http://127.0.0.1:8080
     """
+    from rebase_hf.cli.licensing import licenses_before_paying
     from rebase_hf.cli.planning import begin, named_texts, plan_of
     from rebase_hf.cli.steps import (
         Training,
@@ -193,9 +201,10 @@ def run(
 
         prove_write_access(push_to)
         prove_write_access(push_to, "model")
+    licensed = licenses_before_paying(plan, teacher_license, push_to=push_to)
     if not begin(plan, dry_run=dry_run, retry=retry_failed):
         return
-    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command())
+    made = generate_dataset(plan, folder, num_validation=num_validation, command=_command(), licensed=licensed)
     write_pages(folder)
     if made["examples"]:
         made = train_and_compare(folder, training)
@@ -204,7 +213,7 @@ def run(
     show_student(folder, made)
     raise_shortfall(made, allow_fewer=allow_fewer, allow_quarantined=allow_quarantined)
     if push_to:
-        publish_run(folder, push_to)
+        publish_run(folder, push_to, private=private)
 
 
 def train(
@@ -244,11 +253,25 @@ def evaluate(run: RunFolder, index: StudentIndex = None) -> None:
         typer.echo(f"{name}  {value:.4f}")
 
 
-def report(run: RunFolder) -> None:
-    """Write a run's cards and its report page again."""
+def report(
+    run: RunFolder,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run, as one of method fewgen, to compare the texts with; may stand several times."),
+    ] = None,
+    png: Annotated[
+        bool | None, typer.Option("--png/--no-png", help="Figures as PNG too. Default: where Pillow is installed.")
+    ] = None,
+    teacher_license: TeacherLicenseId = None,
+) -> None:
+    """Write a run's cards and its report page again: report.html, and its figures as SVG and PNG."""
     from rebase_hf.cli.steps import write_pages
 
-    for path in write_pages(run):
+    if teacher_license is not None:
+        from rebase_hf.cli.licensing import record_teacher_license
+
+        record_teacher_license(run, teacher_license)
+    for path in write_pages(run, against=against or (), png=png):
         typer.echo(str(path))
 
 
@@ -290,10 +313,9 @@ def export(
 def push(
     run: RunFolder,
     repo_id: Annotated[str, typer.Argument(help="The Hub id to write to.")],
-    private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a repository that this makes; default the account's.")
-    ] = None,
+    private: Private = None,
     tag: Annotated[str | None, typer.Option(help="A name for this version.")] = None,
+    teacher_license: TeacherLicenseId = None,
     redact: Annotated[
         bool, typer.Option("--redact", help="Take out of what is sent what looks personal or secret.")
     ] = False,
@@ -308,7 +330,15 @@ def push(
     """
     from rebase_hf.cli.steps import publish_run
 
-    publish_run(run, repo_id, private=private, tag=tag, redact=redact, keep_personal=keep_personal)
+    publish_run(
+        run,
+        repo_id,
+        private=private,
+        tag=tag,
+        teacher_license=teacher_license,
+        redact=redact,
+        keep_personal=keep_personal,
+    )
 
 
 def doctor() -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,7 +18,15 @@ from rebase_hf.home import rebase_home
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
-from rebase_hf.run_folder import prepare_run_folder, read_report, whole_set, write_dataset, write_report_json
+from rebase_hf.publish.teacher_terms import TeacherLicense
+from rebase_hf.run_folder import (
+    prepare_run_folder,
+    read_report,
+    read_task,
+    whole_set,
+    write_dataset,
+    write_report_json,
+)
 from rebase_hf.run_report import check_identities, run_report
 from rebase_hf.task import Task
 
@@ -27,7 +35,9 @@ logger = logging.getLogger(__name__)
 FORMATS = ("prompt-completion", "messages")
 
 
-def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+def generate_dataset(
+    plan: Plan, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense
+) -> dict[str, Any]:
     """Execute a plan into a run folder and return its report.
 
     Cut short by an error or Ctrl-C while it asks, it writes nothing there: what is decided is kept under the rebase
@@ -37,7 +47,7 @@ def generate_dataset(plan: Plan, folder: Path, *, num_validation: int, command: 
     run = Run(plan)
     try:
         _execute(run)
-        report = _write(run, folder, num_validation=num_validation, command=command)
+        report = _write(run, folder, num_validation=num_validation, command=command, licensed=licensed)
     except BaseException:
         # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
         try:
@@ -73,10 +83,11 @@ def _say_stopped(run: Run, command: str) -> None:
     typer.echo(f"Stopped{far}. Go on with: {command}", err=True)
 
 
-def _write(run: Run, folder: Path, *, num_validation: int, command: str) -> dict[str, Any]:
+def _write(run: Run, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense) -> dict[str, Any]:
     whole = whole_set(run)
     write_dataset(run, folder, num_validation=num_validation, whole=whole)
     report = run_report(run, command=command, num_validation=num_validation, whole=whole)
+    report["teacher"] |= licensed.to_report()
     write_report_json(folder, report)
     return report
 
@@ -153,8 +164,8 @@ def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"reading": Reading(threshold=decision["threshold"], popularity_column=column)}
 
 
-def write_pages(folder: Path) -> list[Path]:
-    """Write the cards and the report page of a run folder."""
+def write_pages(folder: Path, *, against: Sequence[Path] = (), png: bool | None = None) -> list[Path]:
+    """Write the cards and the report page of a run folder, as `write_report` takes it."""
     from rebase_hf.publish.cards import render_dataset_card, render_student_card
     from rebase_hf.publish.report import write_report
     from rebase_hf.run_folder import write_atomically
@@ -164,7 +175,7 @@ def write_pages(folder: Path) -> list[Path]:
     if (folder / "student").is_dir():
         pages.append(folder / "student" / "README.md")
         write_atomically(pages[1], render_student_card(folder))
-    return [*pages, write_report(folder)]
+    return [*pages, write_report(folder, against=against, png=png)]
 
 
 def publish_run(folder: Path, repo_id: str, **how: Any) -> None:
@@ -229,7 +240,7 @@ def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
         raise RebaseError(f"{folder} has no examples to export. See its ledger.jsonl for what became of its rows.")
     if format not in FORMATS:
         raise RebaseError(f"Format `{format}` is not known; use one of {', '.join(FORMATS)}.")
-    task = Task.load(folder)
+    task = read_task(folder)
     target = output or folder / "export" / f"{format}.jsonl"
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8") as file:
@@ -256,6 +267,7 @@ def examine() -> Iterator[str]:
         "accelerate": ("trainer", "train encoder, extractive, sequence-to-sequence and causal students"),
         "peft": ("lora", "train causal students by LoRA"),
         "fastapi": ("local", "--teacher local:MODEL"),
+        "PIL": ("figures", "write a report's figures as PNG"),
     }
     for module, (extra, what) in needs.items():
         if find_spec(module) is None:

@@ -31,6 +31,7 @@ cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0
 gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc intel-research lppl-1.3c ms-pl mpl-2.0 odc-by odbl osl-3.0
 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr llama2 llama3 llama3.1 llama3.2 llama3.3 gemma unknown other
 """
+LICENSE_IDS = frozenset(_LICENSE_IDS.split())
 _LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
 _HEAD = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _HUB_PAGE = re.compile(r"https?://[\w.:-]+/datasets/([\w.-]+/[\w.-]+)")
@@ -85,9 +86,8 @@ def is_folder(encoder: str) -> bool:
 
 
 def _metadata(info: Mapping[str, Any]) -> dict[str, Any]:
-    known = frozenset(_LICENSE_IDS.split())
     held = {name.strip() for names in info["licenses"] for name in names.split(",")} - {""}
-    licenses = sorted({name if name in known else "other" for name in held}) or ["unknown"]
+    licenses = sorted({name if name in LICENSE_IDS else "other" for name in held}) or ["unknown"]
     spoken = {language.split("-")[0].lower() for language in info["languages"]}
     languages = sorted(language for language in spoken if _LANGUAGE.fullmatch(language))
     size = next((name for limit, name in _SIZES + _LARGER if info["rows"] < limit), "100B<n<1T")

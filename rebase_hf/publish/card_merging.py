@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.cards import CONFIG
+from rebase_hf.publish.card_metadata import CONFIG
 from rebase_hf.publish.licenses import derive_license
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ _COMPUTED = (
     "model-index",
     "widget",
 )
+# What a trainer says of weights that this push replaces.
+_OF_TRAINERS = ("generated_from_trainer", "generated_from_setfit_trainer")
 _NOT_PARQUET = re.compile(r"\.(?:jsonl?|csv|tsv|txt|arrow|xml|zip|gz)\b")
 _NOTES = re.compile(r"(?<=\n)<!-- notes: [^\n]*-->\n(.*?)<!-- end of notes -->", re.DOTALL)
 
@@ -47,7 +49,8 @@ def merge_card(new: str, old: str | None) -> str:
         made |= {"license": _common_license(made, held), "configs": [*made["configs"], *others]}
     dropped = _COMPUTED if "rebase_hf" in (held.get("tags") or ()) else ()
     made |= {key: value for key, value in held.items() if key not in made and key not in dropped}
-    made["tags"] = list(dict.fromkeys([*(made.get("tags") or ()), *(held.get("tags") or ())]))
+    tags = dict.fromkeys([*(made.get("tags") or ()), *(held.get("tags") or ())])
+    made["tags"] = [tag for tag in tags if tag not in _OF_TRAINERS]
     text = ours.text
     if notes := _NOTES.search(theirs.text):
         text = _NOTES.sub(lambda _: notes[0], text)

@@ -7,25 +7,24 @@ import json
 import re
 from typing import Any
 
-from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, student_limits, teacher_line
-from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address, is_hub_id
-from rebase_hf.publish.licenses import License
+from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
+from rebase_hf.publish.findings import (
+    dataset_limits,
+    diversity_rows,
+    funnel,
+    student_limits,
+    teacher_line,
+    teacher_terms,
+)
+from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address
 from rebase_hf.publish.papers import METHODS, SETFIT
 from rebase_hf.publish.public_text import public, public_name, shorten
+from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures
 from rebase_hf.publish.templating import environment
+from rebase_hf.publish.training_findings import learning_by_source, learning_map
 from rebase_hf.publish.worth_it import worth_it
-from rebase_hf.students.named import kind_for
-from rebase_hf.students.saving import ADAPTER, FACTS, KNOWLEDGE, PICKLE
+from rebase_hf.students.saving import FACTS, KNOWLEDGE, PICKLE
 
-CONFIG = "default"
-TASK_CATEGORIES = {
-    "classification": "text-classification",
-    "extractive": "question-answering",
-    "generation": "text-generation",
-}
-# Our metric names to the ids that the Hub knows.
-METRIC_IDS = {"macro_f1": "f1", "squad_f1": "f1", "rouge_l": "rouge"}
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LINK = re.compile(r"https://[^\s()<>\"\\`]+")
 # What the card tells of `training.json`.
 _TOLD = ("max_pairs", "batch_size", "learning_rate", "max_length", "lora_rank", "rationales", "C", "seed")
@@ -33,7 +32,7 @@ _CELL_CHARS = 300
 _SHOWN_CELLS = 6
 
 
-def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
+def render_dataset_card(run: RunPath | FinishedRun, *, repo_id: str | None = None) -> str:
     """Return the dataset card of a run.
 
     Args:
@@ -54,16 +53,20 @@ def render_dataset_card(run: RunPath, *, repo_id: str | None = None) -> str:
         task=folder.task,
         paper=METHODS.get(folder.method),
         teacher=teacher_line(report),
+        terms=teacher_terms(report),
         source_rows=[_source_row(source) for source in folder.sources],
         funnel=funnel(report),
         diversity=diversity_rows(report),
         shown=_shown_examples(folder),
         limits=dataset_limits(folder),
         worth=worth_it(report),
+        figures=[(name, TITLES[name]) for name in draw_figures(folder)],
     )
 
 
-def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id: str | None = None) -> str:
+def render_student_card(
+    run: RunPath | FinishedRun, *, repo_id: str | None = None, dataset_id: str | None = None
+) -> str:
     """Return the model card of a run's student.
 
     Args:
@@ -75,7 +78,9 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
     """
     folder = FinishedRun.open(run)
     report = public(folder.report)
-    papers = [paper for paper in (METHODS.get(folder.method), SETFIT if _kind(folder) == "setfit" else None) if paper]
+    papers = [
+        paper for paper in (METHODS.get(folder.method), SETFIT if student_kind(folder) == "setfit" else None) if paper
+    ]
     return _fill(
         "student.md.jinja",
         metadata=student_metadata(folder, dataset_id=dataset_id).to_yaml(),
@@ -90,57 +95,15 @@ def render_student_card(run: RunPath, *, repo_id: str | None = None, dataset_id:
         example=_python_literal(folder),
         index=_student_index(folder),
         teacher=teacher_line(report),
+        terms=teacher_terms(report),
         source_rows=[_source_row(source) for source in folder.sources],
         limits=student_limits(folder),
         worth=worth_it(report),
         plain=_plain_lines(folder, repo_id or "student"),
         training=_training_line(folder),
-    )
-
-
-def pretty_name(folder: FinishedRun) -> str:
-    """Return the task's name as a title."""
-    return folder.task.name.replace("-", " ").replace("_", " ").capitalize()
-
-
-def dataset_metadata(folder: FinishedRun) -> Any:
-    """Return the `DatasetCardData` of a run's dataset."""
-    from huggingface_hub import DatasetCardData
-
-    rows = sum(folder.split_sizes.values())
-    hub_sources = dict.fromkeys(source.dataset for source in folder.sources if source.on_hub)
-    files = [{"split": split, "path": f"data/{path.name}"} for split, path in folder.data_files.items()]
-    return DatasetCardData(
-        language=[folder.task.language],
-        **_license_metadata(folder.license),
-        pretty_name=pretty_name(folder),
-        size_categories=[next((name for limit, name in _SIZES if rows < limit), "n>1M")],
-        task_categories=[TASK_CATEGORIES[folder.task.kind]],
-        annotations_creators=["machine-generated"],
-        source_datasets=list(hub_sources) or None,
-        tags=["rebase_hf", "synthetic", folder.method],
-        configs=[{"config_name": CONFIG, "data_files": files}],
-    )
-
-
-def student_metadata(folder: FinishedRun, *, dataset_id: str | None = None) -> Any:
-    """Return the `ModelCardData` of a run's student."""
-    from huggingface_hub import ModelCardData
-
-    base_model = folder.base_model
-    results = _results(folder)
-    return ModelCardData(
-        base_model=base_model if is_hub_id(base_model) else None,
-        datasets=[dataset_id] if dataset_id else None,
-        language=[folder.task.language],
-        library_name=_library(folder),
-        **_license_metadata(folder.license),
-        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
-        model_name=folder.task.name if results else None,
-        eval_results=results or None,
-        pipeline_tag=TASK_CATEGORIES[folder.task.kind],
-        tags=["rebase_hf", "distillation", folder.method],
-        widget=[{"text": folder.task.input_text(example)} for example in folder.task.examples[:3]],
+        learning=learning_by_source(folder.path),
+        mapped=learning_map(folder.path),
+        figures=[(name, TITLES[name]) for name in draw_student_figures(folder)] if repo_id else [],
     )
 
 
@@ -148,12 +111,6 @@ def _fill(template: str, **values: Any) -> str:
     filled = environment().get_template(template).render(values)
     # What blocks leave behind. Texts of rows stand in fences as JSON, where a line break is `\\n`.
     return re.sub(r"\n{3,}", "\n\n", filled).rstrip() + "\n"
-
-
-def _license_metadata(found: License) -> dict[str, Any]:
-    if found.identifier:
-        return {"license": found.identifier}
-    return {"license": "other", "license_name": "see-sources"} if found.problems else {}
 
 
 def _source_row(source: Source) -> dict[str, Any]:
@@ -198,18 +155,6 @@ def _training_line(folder: FinishedRun) -> str | None:
     return f"{facts['method']}; {', '.join(settings)}."
 
 
-def _kind(folder: FinishedRun) -> str:
-    """Return the kind of the run's student; before it is trained, the one that its task gets."""
-    return str(folder.student.get("kind") or kind_for(folder.task).name)
-
-
-def _library(folder: FinishedRun) -> str:
-    """Return the library that reads the student's folder without this one."""
-    if (folder.path / "student" / ADAPTER).is_file():
-        return "peft"
-    return "setfit" if _kind(folder) in ("setfit", "linear") else "transformers"
-
-
 def _student_index(folder: FinishedRun) -> str | None:
     """Return the index that a student is to be given, or None where it needs none or brings its own."""
     if (folder.path / "student" / KNOWLEDGE).is_dir():
@@ -218,26 +163,6 @@ def _student_index(folder: FinishedRun) -> str | None:
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     index = facts.get("index") or {}
     return public_name(str(index["name"])) if index else None
-
-
-def _results(folder: FinishedRun) -> list[Any]:
-    from huggingface_hub import EvalResult
-
-    student, evaluation = folder.report.get("student") or {}, folder.report.get("evaluation") or {}
-    source = public_name(str(evaluation.get("source") or folder.task.name))
-    return [
-        EvalResult(
-            task_type=TASK_CATEGORIES[folder.task.kind],
-            task_name=pretty_name(folder),
-            dataset_type=source if is_hub_id(source) else folder.task.name,
-            dataset_name=f"{pretty_name(folder)}, held-out rows",
-            metric_type=METRIC_IDS.get(metric, metric),
-            metric_name=metric,
-            metric_value=round(float(value), 4),
-        )
-        for metric, value in student.items()
-        if not metric.endswith("_std") and value is not None
-    ]
 
 
 def _python_literal(folder: FinishedRun) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rebase_hf.publish.compared_texts import MEASURES, TextsCompared
 from rebase_hf.publish.public_text import shorten
+from rebase_hf.publish.training_findings import Learning
 from rebase_hf.publish.worth_it import WorthIt
 from rebase_hf.svg import WIDTH, bar, draw, number_at, text_at
 
@@ -45,9 +47,55 @@ def funnel(title: str, stages: Sequence[Mapping[str, Any]]) -> str:
     return draw(title, y, parts)
 
 
-def histogram(title: str, values: Sequence[float], *, bins: int = 20) -> str:
-    """Return how values are spread, as columns of equal width between the smallest and the largest."""
-    low, high = min(values), max(values)
+def before_and_after(title: str, before: Mapping[str, float], after: Mapping[str, float], *, limit: int = 20) -> str:
+    """Return two bars for each name, of what there was (pale) and of what stayed; names after `limit` are left out."""
+    top = max([*before.values(), *after.values()], default=0) or 1
+    parts: list[str] = []
+    for i, name in enumerate(list(after)[:limit]):
+        y, had, has = i * 42, before.get(name, 0), after[name]
+        parts += [text_at(0, y + 14, shorten(name, _LABEL_CHARS)), number_at(y + 14, f"{had:,.0f} to {has:,.0f}")]
+        parts += [bar("track", 0, y + 20, WIDTH, 14), bar("left", 0, y + 20, WIDTH * had / top, 6)]
+        parts.append(bar("bar", 0, y + 28, WIDTH * has / top, 6))
+    return draw(title, min(len(after), limit) * 42, parts)
+
+
+def learning(title: str, found: Learning, *, limit: int = 10) -> str:
+    """Return, for each source, the accuracy after the first epoch (ring) and after the last (dot), hardest first."""
+    parts: list[str] = []
+    y = 0.0
+    for source in found.sources[:limit]:
+        parts += [text_at(0, y + 14, shorten(source.name, _LABEL_CHARS)), number_at(y + 14, f"loss {source.loss:.3f}")]
+        parts.append(bar("track", 0, y + 29, WIDTH, 2))
+        first, last = (6 + (WIDTH - 12) * value for value in (source.first_accuracy, source.accuracy))
+        parts.append(f'<circle class="seed" cx="{first:.1f}" cy="{y + 30}" r="5"/>')
+        parts.append(f'<circle class="dot" cx="{last:.1f}" cy="{y + 30}" r="5"/>')
+        y += 50
+    for value, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
+        parts.append(text_at(WIDTH * value, y + 10, f"{value:.0%}", soft=True, anchor=anchor))
+    return draw(title, y + 18, parts)
+
+
+def grouped(title: str, compared: TextsCompared) -> str:
+    """Return a group of bars for each measure, one bar for each set of texts; all measures lie between 0 and 1."""
+    parts: list[str] = []
+    y = 0.0
+    for measure, told in MEASURES.items():
+        parts += [text_at(0, y + 14, measure, bold=True), text_at(0, y + 31, told, soft=True)]
+        y += 40
+        for i, (name, values) in enumerate(compared.values.items()):
+            value = values[measure]
+            parts += [text_at(0, y + 13, shorten(name, _LABEL_CHARS)), number_at(y + 13, f"{value:.3f}")]
+            parts += [bar("track", 0, y + 18, WIDTH, 6), bar("left" if i else "bar", 0, y + 18, WIDTH * value, 6)]
+            y += 32
+        y += 10
+    return draw(title, y, parts)
+
+
+def histogram(
+    title: str, values: Sequence[float], *, bins: int = 20, low: float | None = None, high: float | None = None
+) -> str:
+    """Return how values are spread, as columns of equal width from `low` to `high`: the smallest and the largest."""
+    low, high = min(values) if low is None else low, max(values) if high is None else high
     width = (high - low) / bins or 1.0
     counts = [0] * bins
     for value in values:

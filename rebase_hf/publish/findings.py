@@ -5,16 +5,25 @@ from typing import Any
 
 from rebase_hf.publish.finished_run import FinishedRun, Source
 from rebase_hf.publish.public_text import markdown, public, public_name
+from rebase_hf.publish.teacher_terms import TeacherLicense
 
 
 def teacher_line(report: Mapping[str, Any]) -> str | None:
     """Return the teacher's model and revision, in Markdown."""
     teacher = report.get("teacher") or {}
-    if not teacher.get("model"):
+    if not teacher.get("model") or teacher.get("kind") == "none":
         return None
     name = f"`{public_name(str(teacher['model'])).replace('`', '')}`"
     revision = f" at revision `{str(teacher['revision'])[:12]}`" if teacher.get("revision") else ""
     return f"{name}{revision}"
+
+
+def teacher_terms(report: Mapping[str, Any]) -> str | None:
+    """Return what is known of the teacher's licence and its terms on outputs, in Markdown; None where no LLM wrote."""
+    teacher = report.get("teacher") or {}
+    if not teacher.get("model") or teacher.get("kind") in ("few-shot", "none"):
+        return None
+    return TeacherLicense.of(report).sentence()
 
 
 def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,10 +125,9 @@ def dataset_limits(folder: FinishedRun) -> list[str]:
     if folder.report.get("stopped"):
         statement = str(folder.report.get("statement") or folder.report["stopped"])
         limits.append(f"**It stopped early.** {markdown(public(statement), 500)}")
-    if not folder.is_self_training and not (folder.report.get("teacher") or {}).get("license"):
-        limits.append(
-            "**The teacher's licence was not recorded.** Its terms may restrict what its outputs are used for."
-        )
+    terms = teacher_terms(folder.report)
+    if terms and not TeacherLicense.of(folder.report).is_known:
+        limits.append(f"**The teacher's terms.** {terms}")
     return limits
 
 

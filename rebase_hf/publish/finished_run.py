@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.licenses import License, derive_license
+from rebase_hf.publish.licenses import License, derive_license, with_teacher
 from rebase_hf.publish.public_text import public_name
+from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.task import Task
 
 RunPath = str | Path
@@ -44,8 +45,8 @@ class Source:
 
 
 def is_hub_id(name: str | None) -> bool:
-    """Whether a name can be a Hub id (`org/name`) and is no path of this machine."""
-    return bool(name and _HUB_ID.fullmatch(name)) and not Path(str(name)).exists()
+    """Whether a name can be a Hub id (`org/name`): whatever lies in the working directory."""
+    return bool(name and _HUB_ID.fullmatch(name))
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ class FinishedRun:
     task: Task
 
     @classmethod
-    def open(cls, run: RunPath) -> "FinishedRun":
-        """Read a run folder.
+    def open(cls, run: "RunPath | FinishedRun") -> "FinishedRun":
+        """Read a run folder; one that is read already is returned.
 
         Raises:
             PublishError: It is none, or a part of it is missing or damaged.
         """
+        if isinstance(run, FinishedRun):
+            return run
         path = Path(run)
         missing = [name for name in ("report.json", "task.yaml", "data/train.parquet") if not (path / name).is_file()]
         if missing:
@@ -182,12 +185,21 @@ class FinishedRun:
     def license(self) -> License:
         """The licence that the dataset may be published under."""
         # A user's own rows, in a task that states no licence for them, are the user's to publish.
+        found = derive_license(source_licenses(tuple(s for s in self.sources if s not in self.own_sources)))
+        return with_teacher(found, TeacherLicense.of(self.report).identifier)
+
+    @property
+    def own_sources(self) -> tuple[Source, ...]:
+        """The task's own rows among the sources, where the task states no licence for them."""
         own = {("examples", None), ("train", None)}
-        return derive_license(
-            source_licenses(
-                tuple(s for s in self.sources if s.dataset != self.task.name or (s.split, s.license) not in own)
-            )
-        )
+        return tuple(s for s in self.sources if s.dataset == self.task.name and (s.split, s.license) in own)
+
+    def with_teacher_license(self, license: TeacherLicense | None) -> "FinishedRun":
+        """Return the same run, its teacher under another licence than the report says; None for the same."""
+        if license is None:
+            return self
+        kept = {k: v for k, v in (self.report.get("teacher") or {}).items() if not k.startswith("license")}
+        return FinishedRun(self.path, {**self.report, "teacher": kept | license.to_report()}, self.task)
 
     @cached_property
     def retrieved_cells(self) -> dict[tuple[Any, ...], Mapping[str, str]]:

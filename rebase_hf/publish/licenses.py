@@ -2,7 +2,8 @@
 
 The rule, stated on every card: where all sources agree, theirs; else the most restrictive one, by the order below, as
 long as it may cover the others. A licence that is unknown, forbids derivatives, or can't be combined with another one
-is a problem that a person must solve; nothing is guessed.
+is a problem that a person must solve; nothing is guessed. The teacher's licence counts like a source's where it is
+known; where it is not, that is said, and nothing is concluded from it.
 """
 
 import re
@@ -44,6 +45,11 @@ _SHARE_ALIKE = (
     ("gfdl",),
     ("gpl-3.0",),
     ("agpl-3.0",),
+)
+# Licences of models whose own terms go on with what is made by them; they cover permissive licences alone.
+_MODEL_TERMS = (
+    *("llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "gemma", "openrail"),
+    *("bigscience-openrail-m", "creativeml-openrail-m", "bigscience-bloom-rail-1.0", "bigcode-openrail-m"),
 )
 _NON_COMMERCIAL = (
     "cc-by-nc-2.0",
@@ -94,6 +100,37 @@ def derive_license(licenses: Mapping[str, str | None]) -> License:
     return License(
         chosen, f"The most restrictive of the sources' licences ({', '.join(f'`{n}`' for n in sorted(names))})."
     )
+
+
+def with_teacher(found: License, teacher: str | None) -> License:
+    """Return the licence of rows of these sources once a teacher has worked on them: the more restrictive of both.
+
+    Args:
+        found: What follows from the sources.
+        teacher: The licence id of the teacher's model; None or `other` changes nothing, for its terms are not known.
+    """
+    name = (teacher or "").strip().lower()
+    if found.problems or name in UNSTATED or not _IDENTIFIER.fullmatch(name):
+        return found
+    if found.identifier is None:
+        return License(name, f"No row of a dataset was used; `{name}` is the teacher's licence.")
+    if found.identifier == name:
+        return License(name, f"{found.derivation} The teacher's licence is the same.")
+    holders = {found.identifier: ["the sources"], name: ["the teacher"]}
+    problems = _problems(holders)
+    chosen = None if problems else _with_terms(found.identifier, name)
+    if chosen is None:
+        said = "The licences of the sources and of the teacher do not add up to one."
+        return License(None, said, problems or (_conflict(holders),))
+    if chosen == found.identifier:
+        return License(chosen, f"{found.derivation} The teacher's (`{name}`) asks for no more.")
+    return License(chosen, f"The teacher's licence, which is more restrictive than the sources' `{found.identifier}`.")
+
+
+def _with_terms(sources: str, teacher: str) -> str | None:
+    if teacher in _MODEL_TERMS:
+        return teacher if sources in (*_PUBLIC_DOMAIN, *_PERMISSIVE) else None
+    return _most_restrictive([sources, teacher])
 
 
 def _problems(holders: Mapping[str, list[str]]) -> tuple[str, ...]:

@@ -2,33 +2,96 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
-from pathlib import PurePath
+from ipaddress import ip_address
+from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 _SECRET = re.compile(r"\b(?:(?:hf|api|ghp|gho)_[A-Za-z0-9]{8,}|(?:sk|glpat)-[A-Za-z0-9_-]{16,})")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
-# A path that starts at the root: `/home/me/index`, never the `//host/path` of a URL.
-_ABSOLUTE_PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?[/\\](?:[\w.@+-]+[/\\])+(?=[\w.@+-])")
+# What may stand between two separators of a path; blanks, where a separator follows and no word is an option.
+_FOLDER = r"[\w.@+()-]+(?: (?!-)[\w.@+()-]+){0,4}[/\\]"
+# A path that starts at the root, a home or a drive: `/home/me/index`, never the `//host/path` of a URL.
+_ABSOLUTE_PATH = re.compile(
+    rf"(?<![\w/.~-])(?:file:/{{2,3}}|\\\\|(?:~|[A-Za-z]:)?[/\\](?![/\\]))(?:{_FOLDER})+(?=[\w.@+-])"
+)
+_HOME_OR_ROOT = re.compile(r"(?:file:)?(?:~[\w.-]*|[A-Za-z]:)?[/\\]|file:")
+_PREFIXES = re.compile(r"(?:local:|--?[\w-]+=|\w+=)+")
+_HOST = re.compile(r"(?<=://)(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?=[:/\s\"'`)\],;?]|$)")
+_PRIVATE_ADDRESS = re.compile(
+    r"(?<![\w.])(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01])|169\.254)\.\d{1,3}\.\d{1,3}(?![\w.]\d|\w)"
+)
+# Endings of names that lead somewhere in a house alone (RFC 6762 and 8375, ICANN's `internal`, and habit).
+_PRIVATE_ENDINGS = (".local", ".lan", ".internal", ".intranet", ".corp", ".home", ".home.arpa", ".private")
+PRIVATE_HOST = "private-host"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff\ud800-\udfff]")
 
 
 def public(value: Any) -> Any:
-    """Return `value` (text, or JSON of any shape) without tokens, credentials in URLs, and folders of this machine."""
+    """Return `value` (text, or JSON of any shape) as everybody may see it.
+
+    Taken out are tokens, credentials in URLs, folders of this machine, and hosts that are found from here alone. What
+    stands under a key `command` is read as a command line, so that paths with blanks are seen for what they are.
+    """
     if isinstance(value, str):
-        text = _CREDENTIALS.sub("", _SECRET.sub("***", value))
-        return _ABSOLUTE_PATH.sub("", text)
+        return _public_text(value)
     if isinstance(value, Mapping):
-        return {public(key) if isinstance(key, str) else key: public(item) for key, item in value.items()}
+        return {
+            public(key) if isinstance(key, str) else key: public_command(item)
+            if key == "command" and isinstance(item, str)
+            else public(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [public(item) for item in value]
     return value
 
 
+def public_command(command: str) -> str:
+    """Return a command line without secrets, folders of this machine and private hosts.
+
+    Example:
+        >>> public_command("rebase-hf run '/home/me/my tasks/task.yaml' --teacher local:/home/me/llm")
+        'rebase-hf run task.yaml --teacher local:llm'
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: no shell wrote it
+        return _public_text(command)
+    return shlex.join(_public_word(word) for word in words)
+
+
 def public_name(name: str) -> str:
     """Return a model's or dataset's name; of a local path only the last part."""
-    return PurePath(name).name if name.startswith(("/", "~", ".")) else name
+    before = _PREFIXES.match(name)
+    prefix, rest = (before[0], name[before.end() :]) if before else ("", name)
+    if "://" in rest and not rest.startswith("file:"):
+        return prefix + _public_text(rest)
+    if _HOME_OR_ROOT.match(rest) or rest.startswith("."):
+        kind = PureWindowsPath if "\\" in rest or rest[1:2] == ":" else PurePath
+        return prefix + (kind(rest.removeprefix("file:")).name or "folder")
+    return name
+
+
+def _public_word(word: str) -> str:
+    return _public_text(public_name(_SECRET.sub("***", word)))
+
+
+def _public_text(text: str) -> str:
+    text = _CREDENTIALS.sub("", _SECRET.sub("***", text))
+    text = _HOST.sub(lambda host: PRIVATE_HOST if _is_private(host[0]) else host[0], text)
+    return _ABSOLUTE_PATH.sub("", _PRIVATE_ADDRESS.sub(PRIVATE_HOST, text))
+
+
+def _is_private(host: str) -> bool:
+    """Return whether a host tells of somebody's network; this machine's own name for itself tells nothing."""
+    name = host.strip("[]").lower().rstrip(".")
+    try:
+        return not ip_address(name).is_loopback
+    except ValueError:
+        return name != "localhost" and ("." not in name or name.endswith(_PRIVATE_ENDINGS))
 
 
 def shorten(text: Any, limit: int) -> str:

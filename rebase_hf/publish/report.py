@@ -1,34 +1,38 @@
-"""The report of a run: one HTML file that needs nothing else, and its figures as SVG files."""
+"""The report of a run: one HTML file that needs nothing else, and its figures as SVG and PNG files."""
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.publish import figures
-from rebase_hf.publish.cards import pretty_name
-from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line
-from rebase_hf.publish.finished_run import FinishedRun, RunPath, address
+from rebase_hf.publish.card_metadata import pretty_name
+from rebase_hf.publish.compared_texts import MEASURES, compare_texts
+from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line, teacher_terms
+from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.papers import METHODS
-from rebase_hf.publish.public_text import public, public_name, script_json, shorten
+from rebase_hf.publish.png import has_pillow, to_png
+from rebase_hf.publish.public_text import public, script_json
+from rebase_hf.publish.report_figures import TITLES, draw_figures, figure_files
+from rebase_hf.publish.report_rows import embedded_rows
 from rebase_hf.publish.templating import environment
+from rebase_hf.publish.training_findings import learning_by_source, learning_map
 from rebase_hf.publish.worth_it import worth_it
 from rebase_hf.svg import standalone
 
-# Longer texts are cut in the table of rows: 20,000 rows must stay a page that a phone opens.
-_FIELD_CHARS = 1200
-_CELL_CHARS = 500
-_CELLS = 12
 
-
-def write_report(run: RunPath) -> Path:
+def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool | None = None) -> Path:
     """Write `report.html` and `figures/*.svg` into the run folder, and return the path of the HTML file.
 
+    Args:
+        against: Folders of other runs, whose texts are compared with this one's.
+        png: Write `figures/*.png` too; None where Pillow is installed.
+
     Raises:
-        PublishError: The folder is no finished run.
+        PublishError: The folder, or one that it is to be compared with, is no finished run.
+        MissingExtraError: `png` is true, and Pillow is not installed.
     """
     folder = FinishedRun.open(run)
-    drawn = draw_figures(folder)
-    _write_figures(folder.path / "figures", drawn)
+    drawn = draw_figures(folder, against)
+    _write_figures(folder.path / "figures", drawn, png=has_pillow() if png is None else png)
     report = public(folder.report)
     page = environment().get_template("report.html.jinja").render(
         title=pretty_name(folder),
@@ -37,14 +41,19 @@ def write_report(run: RunPath) -> Path:
         task=folder.task,
         paper=METHODS.get(folder.method),
         teacher=(teacher_line(report) or "").replace("`", ""),
+        terms=_plain(teacher_terms(report) or ""),
         figures=drawn,
         tiles=_tiles(folder),
         worth=worth_it(report),
         sums=[stage["sum"] for stage in funnel(report) if stage["sum"]],
         costs=_costs(report),
         diversity=diversity_rows(report),
-        limits=[limit.replace("**", "").replace("\\", "") for limit in dataset_limits(folder)],
-        rows=script_json({"fields": list(_fields(folder)), "output": folder.task.output, "rows": _rows(folder)}),
+        compared=compare_texts(folder, against),
+        measures=MEASURES,
+        learning=learning_by_source(folder.path),
+        mapped=learning_map(folder.path),
+        limits=[_plain(limit) for limit in dataset_limits(folder)],
+        rows=script_json(embedded_rows(folder)),
         count=sum(folder.split_sizes.values()),
     )  # fmt: skip
     path = folder.path / "report.html"
@@ -52,32 +61,19 @@ def write_report(run: RunPath) -> Path:
     return path
 
 
-def draw_figures(folder: FinishedRun) -> dict[str, str]:
-    """Return the figures of a run as SVG by name; what the run did not measure has none."""
-    report, drawn = folder.report, {}
-    drawn["funnel"] = figures.funnel("From retrieved rows to examples", funnel(report))
-    sources: Counter[str] = Counter()
-    for source in folder.sources:
-        sources[source.dataset] += source.rows
-    if sources:
-        drawn["sources"] = figures.bars("Examples by source dataset", dict(sources.most_common()))
-    if labels := report.get("labels"):
-        ordered = {label: labels.get(label, 0) for label in folder.task.labels} or labels
-        drawn["labels"] = figures.bars("Examples by label", ordered, limit=20)
-    scores = [s for _, row in folder.rows() if (s := (row.get("provenance") or {}).get("score")) is not None]
-    if scores:
-        drawn["scores"] = figures.histogram("Retrieval score of the rows that became examples", scores)
-    if worth := worth_it(report):
-        drawn["worth_it"] = figures.comparison(f"{worth.metric} on the held-out rows", worth)
-    if seconds := report.get("seconds"):
-        drawn["time"] = figures.bars("Seconds by stage", seconds, digits=1, unit=" s")
-    return drawn
+def _plain(text: str) -> str:
+    """Return a sentence of Markdown as plain text."""
+    return text.replace("**", "").replace("\\", "").replace("`", "")
 
 
-def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
+def _write_figures(folder: Path, drawn: dict[str, str], *, png: bool) -> None:
     folder.mkdir(exist_ok=True)
-    for name, svg in drawn.items():
+    for stale in (folder / f"{name}.{kind}" for name in TITLES for kind in ("svg", "png")):
+        stale.unlink(missing_ok=True)
+    for name, svg in figure_files(drawn).items():
         (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
+        if png:
+            (folder / f"{name}.png").write_bytes(to_png(svg))
 
 
 def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
@@ -99,7 +95,9 @@ def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
         seconds = sum((report.get("seconds") or {}).values())
         took = f"{seconds:,.0f} s in all" if seconds else ""
         journal = report.get("from_journal")
-        tiles.append((f"{report['requests']:,}", "requests", f"{journal:,} from the journal" if journal else took))
+        tiles.append(
+            (f"{report['requests']:,}", "requests", f"and {journal:,} answers from the journal" if journal else took)
+        )
     return tiles
 
 
@@ -115,31 +113,12 @@ def _costs(report: Any) -> list[tuple[str, str]]:
         costs += [("Prompt tokens", f"{tokens['prompt']:,}"), ("Completion tokens", f"{tokens['completion']:,}")]
     if report.get("cost") is not None:
         costs.append(("Cost", f"{report['cost']:.4f}"))
+    for key, name in (("retries", "Sent again"), ("refused", "Turned away by the server")):
+        if report.get(key):
+            costs.append((name, f"{report[key]:,}"))
     if seconds:
         costs.append(("Time", f"{sum(seconds.values()):,.0f} s"))
+    asking, sent = seconds.get("transform"), report.get("requests")
+    if asking and sent:  # of all requests in flight together: what one takes by itself is longer
+        costs.append(("Requests a second", f"{sent / asking:,.2f}"))
     return costs
-
-
-def _fields(folder: FinishedRun) -> tuple[str, ...]:
-    return (*folder.task.fields, *(["rationale"] if "rationale" in folder.columns else []))
-
-
-def _rows(folder: FinishedRun) -> list[dict[str, Any]]:
-    """Return every row as the page shows it: fields, retrieved cells, where it came from."""
-    rows = []
-    for split, row in folder.rows():
-        made_from = row.get("provenance") or {}
-        where = [made_from.get(key) for key in ("dataset", "config", "split", "row", "revision", "license")]
-        where[0] = public_name(str(where[0])) if where[0] else None
-        cells = list(folder.retrieved_cells.get(address(made_from), {}).items())[:_CELLS]
-        rows.append(
-            {
-                "f": [shorten("" if row.get(n) is None else row[n], _FIELD_CHARS) for n in _fields(folder)],
-                "c": [[shorten(name, 80), shorten(value, _CELL_CHARS)] for name, value in cells],
-                "w": where,
-                "x": made_from.get("score"),
-                "p": (made_from.get("prompt_id") or "")[:12],
-                "s": split,
-            }
-        )
-    return rows

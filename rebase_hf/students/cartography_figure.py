@@ -13,7 +13,12 @@ _MOST_VARIED = 0.5
 
 
 def map_figure(found: Map, kept: Sequence[bool]) -> str:
-    """Return the map as an SVG file: confidence upwards, variability to the right, and what stays in another colour.
+    """Return the map as an SVG file, as `draw_points` draws it."""
+    return standalone(draw_points(found, kept))
+
+
+def draw_points(found: Map, kept: Sequence[bool]) -> str:
+    """Return the map as a figure for a page: confidence upwards, variability to the right, what goes in orange.
 
     Args:
         kept: Whether each example stays.
@@ -30,7 +35,7 @@ def map_figure(found: Map, kept: Sequence[bool]) -> str:
         told = f"row {row}: right in {found.correctness[row]:.0%} of epochs"
         kind = "dot" if kept[row] else "left"
         parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{told}</title></circle>')
-    return standalone(draw(title, _FOOT + 26, parts))
+    return draw(title, _FOOT + 26, parts)
 
 
 def _axes() -> list[str]:

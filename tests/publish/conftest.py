@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.hub_server import HubServer
-from tests.publish.example_run import write_run
+from tests.publish.example_run import SOURCES, write_run
 
 
 @pytest.fixture
@@ -22,6 +22,9 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     with HubServer() as server:
+        for dataset, *_, url, _ in SOURCES:
+            if url is not None:
+                server.add_repo(dataset, {"README.md": "# A source of the example run\n"})
         yield server
 
 

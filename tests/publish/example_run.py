@@ -230,13 +230,45 @@ def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes:
     return folder
 
 
+def write_watched(folder: Path) -> Path:
+    """Write a run whose teacher is an LLM, and whose student was watched by the callbacks; return `folder`."""
+    rows = make_rows("lab/large-chat")
+    teacher = {"target": "http://127.0.0.1:8080", "model": "lab/large-chat", "revision": "7a" * 20, "kind": "endpoint"}
+    licensed = {"license": "apache-2.0", "license_from": "card"}
+    asked = {"requests": 109, "from_journal": 12, "tokens": {"prompt": 48_210, "completion": 9_377}, "cost": 0.0412}
+    asked["command"] = make_report(rows)["command"].replace("--teacher few-shot", "--teacher http://gpu-box:8080")
+    write_run(folder, rows, teacher=teacher | licensed, **asked)
+    epochs = []
+    for epoch, (loss, accuracy) in enumerate(((0.92, 0.55), (0.41, 0.78), (0.22, 0.91)), start=1):
+        sources = {
+            dataset: {"rows": count, "loss": loss * (1 + 0.3 * i), "accuracy": accuracy - 0.08 * i}
+            for i, (dataset, *_, count) in enumerate(SOURCES)
+        }
+        epochs.append({"epoch": epoch, "step": 10 * epoch, "sources": sources})
+    told = {"column": "provenance.dataset", "rows": 54, "looked_at": 54, "epochs": epochs}
+    points = [
+        {"confidence": 0.3 + i / 80, "variability": 0.3 - i / 200, "correctness": min(i // 15, 3) / 3, "label": i % 3}
+        for i in range(54)
+    ]
+    mapped = {"epochs": 3, "share": 0.83, "kept": 45, "rows": [p | {"kept": i >= 9} for i, p in enumerate(points)]}
+    (folder / "student" / "provenance.json").write_text(json.dumps(told))
+    (folder / "student" / "cartography.json").write_text(json.dumps(mapped))
+    return folder
+
+
 def render_examples() -> dict[str, str]:
     """The files of `model_cards/examples/` by name."""
     from rebase_hf.publish.cards import render_dataset_card, render_student_card
 
     with tempfile.TemporaryDirectory() as folder:
         run = write_run(Path(folder) / "demo")
-        return {"dataset.md": render_dataset_card(run), "student.md": render_student_card(run)}
+        asked = write_watched(Path(folder) / "asked")
+        return {
+            "dataset.md": render_dataset_card(run),
+            "student.md": render_student_card(run),
+            "dataset-of-llm.md": render_dataset_card(asked, repo_id="acme/triage"),
+            "student-watched.md": render_student_card(asked, repo_id="acme/triager", dataset_id="acme/triage"),
+        }
 
 
 if __name__ == "__main__":

@@ -1,18 +1,64 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from huggingface_hub.utils import validate_repo_id
 
 from rebase_hf.errors import PublishError
+from rebase_hf.index.index_card import LICENSE_IDS
+from rebase_hf.publish import licenses
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from tests.publish.example_run import EXAMPLES, make_rows, render_examples, write_run
 
 
 def test_rendered_examples_are_what_the_code_renders() -> None:
-    kept = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in ("dataset.md", "student.md")}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.iterdir()}
     assert render_examples() == kept, "run: python -m tests.publish.example_run"
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.iterdir())])
+def test_metadata_is_what_the_hub_takes(name: str) -> None:
+    """The offline parts of the Hub library's own checks; the Hub itself answers `validate-yaml` at each push."""
+    card = (DatasetCard if name.startswith("dataset") else ModelCard)(
+        (EXAMPLES / name).read_text(encoding="utf-8"), ignore_metadata_errors=False
+    )
+    held = card.data.to_dict()
+    assert type(card.data)(**held).to_dict() == held
+    assert held["license"] in LICENSE_IDS
+    assert all(re.fullmatch(r"[a-z]{2,3}", language) for language in held["language"])
+    for repo_id in (held.get("base_model"), *held.get("datasets", ()), *held.get("source_datasets", ())):
+        if repo_id is not None:
+            validate_repo_id(repo_id)
+    if "model-index" in held:
+        model, results = model_index_to_eval_results(held["model-index"])
+        assert model == "support-triage" and len(results) == 2
+        assert {result.task_type for result in results} == {held["pipeline_tag"]}
+
+
+def test_a_licence_that_the_hub_does_not_list_is_named_beside_other(tmp_path: Path) -> None:
+    rows = make_rows("teacher")
+    for row in rows:
+        row["provenance"]["license"] = row["sources"][0]["license"] = "mit-0"
+    data = DatasetCard(render_dataset_card(write_run(tmp_path / "run", rows)), ignore_metadata_errors=False).data
+    assert (data.license, data.license_name) == ("other", "mit-0")
+
+
+def test_every_licence_of_our_order_is_the_hubs_or_known_not_to_be() -> None:
+    ordered = {*licenses._PUBLIC_DOMAIN, *licenses._PERMISSIVE, *licenses._NON_COMMERCIAL, *licenses._MODEL_TERMS}
+    ordered |= {name for family in licenses._SHARE_ALIKE for name in family}
+    assert ordered - LICENSE_IDS == {"mit-0", "llama4"}
+
+
+def test_an_llm_teachers_licence_and_terms_are_on_both_cards() -> None:
+    for name in ("dataset-of-llm.md", "student-watched.md"):
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        assert "Teacher: `lab/large-chat` at revision `7a7a7a7a7a7a`. Licence: `apache-2.0`, as its card says." in text
+        assert "The teacher's (`apache-2.0`) asks for no more." in text
+        assert "The teacher's terms" not in text and "Self-training" not in text
 
 
 def test_dataset_card_says_what_the_run_says(run: Path) -> None:

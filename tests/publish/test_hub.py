@@ -1,5 +1,6 @@
 """Publishing through the real clients, to the Hub double."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.doubles.hub_server import HubServer
 from tests.publish.example_run import make_rows, write_run
 
 OnHub = Callable[..., Any]
+FIGURES = ("copied", "funnel", "labels", "scores", "sources", "texts", "time", "worth_it")
+LEARNT = ((0.9, 0.5), (0.4, 0.75))
 TRY = """
     from rebase_hf.errors import PublishError
     from rebase_hf.publish.hub import prove_write_access, push_dataset, push_student
@@ -45,7 +48,7 @@ def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubSer
     assert (made_from["dataset"], made_from["row"], made_from["license"]) == ("acme/helpdesk-mail", 3, "cc-by-4.0")
     commits = hub.commits("org/triage")
     assert [commit.title for commit in commits] == ["initial commit", "Add support-triage made by rebase_hf"]
-    figures = {f"figures/{name}.svg" for name in ("funnel", "labels", "scores", "sources", "time", "worth_it")}
+    figures = {f"figures/{name}.svg" for name in FIGURES}
     data = {"data/train.parquet", "data/validation.parquet"}
     assert set(commits[-1].files) == {".gitattributes", "README.md", "report.json", "task.yaml"} | data | figures
     texts = b"".join(blob.content for blob in commits[-1].files.values() if not blob.lfs)
@@ -55,13 +58,22 @@ def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubSer
 
 def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHub, run: Path) -> None:
     (run / "student" / "local.json").write_text('{"index": "/home/someone/index"}')
+    (run / "student" / "training.json").write_text('{"sources": {"/home/someone/mails": 4}}')
+    epochs = [{"sources": {"/home/someone/mails": {"rows": 4, "loss": x, "accuracy": y}}} for x, y in LEARNT]
+    (run / "student" / "provenance.json").write_text(json.dumps({"epochs": epochs, "rows": 4, "looked_at": 4}))
     code = f"{TRY}\n    result = push_student(sys.argv[1], 'org/student', private=True, dataset_id='org/triage')"
     on_hub(code, run)
     on_hub(code, run)
     repo = hub.repos["model", "org/student"]
     assert repo.private
     assert len(repo.commits) == 2
-    assert set(repo.files) == {".gitattributes", "README.md", "model.safetensors", "student.json"}
+    told = {"README.md", "student.json", "training.json", "provenance.json"}
+    assert (
+        set(repo.files)
+        == {".gitattributes", "model.safetensors", "figures/worth_it.svg", "figures/learning.svg"} | told
+    )
+    assert b"/home/someone" not in repo.files["provenance.json"] + repo.files["training.json"]
+    assert "| mails | 4 | 0.900 to 0.400 | 0.500 to 0.750 |" in repo.files["README.md"].decode()
     assert repo.card(repo.head)["datasets"] == ["org/triage"]
     assert 'load_student("org/student")' in repo.files["README.md"].decode()
 

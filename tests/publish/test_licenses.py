@@ -1,6 +1,8 @@
 import pytest
 
-from rebase_hf.publish.licenses import derive_license
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.licenses import derive_license, with_teacher
+from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,61 @@ def test_what_does_not_add_up_is_said_and_never_guessed(held: list[str | None], 
 def test_without_sources_there_is_no_licence_and_no_problem() -> None:
     found = derive_license({})
     assert (found.identifier, found.problems) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("sources", "teacher", "derived", "said"),
+    [
+        (["mit"], "apache-2.0", "apache-2.0", "more restrictive than the sources' `mit`"),
+        (["cc-by-4.0"], "mit", "cc-by-4.0", "The teacher's (`mit`) asks for no more."),
+        (["cc-by-4.0"], "llama3.1", "llama3.1", "more restrictive"),
+        (["cc0-1.0"], "gemma", "gemma", "more restrictive"),
+        (["cc-by-sa-4.0"], "apache-2.0", "cc-by-sa-4.0", "asks for no more"),
+        (["mit"], "mit", "mit", "The teacher's licence is the same."),
+        (["mit"], "other", "mit", "All sources"),
+        (["mit"], None, "mit", "All sources"),
+        ([], "apache-2.0", "apache-2.0", "the teacher's licence"),
+        ([], None, None, "No row of a dataset"),
+    ],
+)
+def test_the_teachers_licence_counts_where_it_is_known(sources, teacher, derived, said) -> None:
+    found = with_teacher(derive_license({f"org/{i}": name for i, name in enumerate(sources)}), teacher)
+    assert (found.identifier, found.problems) == (derived, ()) and said in found.derivation
+
+
+@pytest.mark.parametrize(
+    ("sources", "teacher", "said"),
+    [
+        ("cc-by-sa-4.0", "cc-by-nc-4.0", "can't be combined (cc-by-nc-4.0: the teacher; cc-by-sa-4.0: the sources)"),
+        ("cc-by-sa-4.0", "llama3.1", "can't be combined"),
+        ("mit", "cc-by-nc-nd-4.0", "forbids derivatives: the teacher"),
+        (None, "mit", "unknown licence: org/0"),
+    ],
+)
+def test_a_teacher_whose_licence_does_not_fit_is_a_problem(sources, teacher, said) -> None:
+    found = with_teacher(derive_license({"org/0": sources}), teacher)
+    assert found.identifier is None and said in "; ".join(found.problems)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (TeacherLicense(), "Its licence is unknown."),
+        (TeacherLicense("llama3.1", found="card"), "as its card says. A model that is trained on its outputs"),
+        (
+            TeacherLicense("other", "lab-research", "https://lab.net/l", "card"),
+            "(lab-research), as its card says. What",
+        ),
+        (TeacherLicense("cc-by-nc-4.0", found="flag"), "(`--teacher-license`). It allows no commercial use."),
+        (TeacherLicense("mit", link="https://x y>z", found="card"), "not known to set terms on outputs."),
+    ],
+)
+def test_terms_on_outputs_are_told(held: TeacherLicense, said: str) -> None:
+    assert said in held.sentence() and "x y" not in held.sentence()
+
+
+def test_a_flag_that_names_no_licence_is_refused() -> None:
+    assert flagged(None) is None and flagged("unknown") == TeacherLicense()
+    assert flagged(" Apache-2.0 ") == TeacherLicense("apache-2.0", found="flag")
+    with pytest.raises(PublishError, match="did you mean `apache-2.0`"):
+        flagged("apache2.0")
