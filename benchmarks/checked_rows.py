@@ -1,14 +1,14 @@
-"""Recorded rows put to the checks, as a run puts its answers to them: first the gate, then the checks of the whole set.
+"""Recorded rows put to the checks, as a run puts its answers to them: the gate first, then those of the whole set.
 
 What is measured is what `generate` with these CheckOptions keeps; the functions are the pipeline's own.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rebase_hf.index.encoders import Encoder
-from rebase_hf.quality.cartography import SHARE
+from rebase_hf.quality.cartography import ODDS, SHARE
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard
 from rebase_hf.quality.gate import CheckOptions, Gate
 from rebase_hf.quality.mapped import map_verdicts
@@ -19,8 +19,22 @@ from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
 
 OFF = CheckOptions(near_duplicates=None, guard_evaluation=False, refusals=False, length_factor=None, language=False)
-ON = CheckOptions(semantic_duplicates=SEMANTIC, similar_to_evaluation=SIMILAR, balance=True, cartography=SHARE)
 _ANSWER = Completion("key", "", "stop", "recorded")
+
+
+def all_checks(task: Task) -> CheckOptions:
+    """Return the checks that are measured: the gate's own, and what looks at meaning, labels' shares and the map."""
+    return CheckOptions(
+        label_share=1.5 / len(task.labels),
+        semantic_duplicates=SEMANTIC,
+        similar_to_evaluation=SIMILAR,
+        contradicted_odds=ODDS,
+    )
+
+
+def published_checks(task: Task) -> CheckOptions:
+    """Return them with SynthesizRR's share in place of odds, and labels cut to equal shares."""
+    return replace(all_checks(task), label_share=None, balance=True, contradicted_odds=None, cartography=SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +74,8 @@ class Checks:
         return Checked([dict(one.fields) for one in checked.kept], dict(dropped))
 
     def _whole(self, examples: Sequence[Example], options: CheckOptions, seed: int) -> WholeSet:
-        task, encoder, share = self._task, self._encoder, options.cartography
-        fields = [one.fields for one in examples]
-        verdicts = [] if share is None else map_verdicts(task, fields, encoder, share=share, seed=seed)
+        task, encoder = self._task, self._encoder
+        verdicts = map_verdicts(task, [one.fields for one in examples], options, encoder, seed=seed)
         return check_whole_set(
             task, examples, options, guard=self._guard, encoder=encoder, verdicts=verdicts, seed=seed
         )

@@ -35,7 +35,7 @@ class Recorded:
 
 
 def recorded_rows(task: Task, source: Recorded) -> tuple[list[dict[str, str]], int]:
-    """Return the rows that have a text and a label of the task, and how many are left out as test rows (`in_eval`)."""
+    """Return the rows that have a text and a label of the task, and how many more are test rows (`in_eval`)."""
     rows, leaking = [], 0
     for row in _rows(source):
         fields = _fields(task, source.table, row)
@@ -59,7 +59,7 @@ def _rows(source: Recorded) -> Iterator[dict[str, Any]]:
 
 
 def _fields(task: Task, table: str, row: dict[str, Any]) -> dict[str, str] | None:
-    """Return the task's fields, or None where a text or a label of the task is missing: no run takes such an answer."""
+    """Return the task's fields, or None where a text or a label is missing: no run takes such an answer."""
     (name,) = task.inputs
     text = str(row.get("text") or row.get("question") or "").strip()
     label = settle_label(task, _LABELS.get(table, {}).get(str(row["output"]), str(row["output"])))

@@ -9,7 +9,7 @@ from rebase_hf.index.encoders import Encoder, load_encoder
 from rebase_hf.outcomes import read_example
 from rebase_hf.plan import Plan
 from rebase_hf.quality.gate import CheckOptions
-from rebase_hf.quality.mapped import map_verdicts
+from rebase_hf.quality.mapped import map_reasons, map_verdicts
 from rebase_hf.quality.whole_set import WholeSet, check_whole_set
 from rebase_hf.rows import Example
 
@@ -45,7 +45,7 @@ def looks_at_whole_set(options: CheckOptions) -> bool:
         options.semantic_duplicates is not None
         or options.similar_to_evaluation is not None
         or options.balance
-        or options.cartography is not None
+        or map_reasons(options)
     )
 
 
@@ -57,10 +57,8 @@ def finish_set(plan: Plan, records: Sequence[tuple[int, str]]) -> FinishedSet:
     """
     examples = tuple(read_example(record) for _, record in records)
     encoder = _encoder(plan) if looks_at_whole_set(plan.checks) and examples else None
-    share, verdicts = plan.checks.cartography, []
-    if encoder is not None and share is not None:
-        fields = [example.fields for example in examples]
-        verdicts = map_verdicts(plan.task, fields, encoder, share=share, seed=plan.seed)
+    fields = [example.fields for example in examples]
+    verdicts = [] if encoder is None else map_verdicts(plan.task, fields, plan.checks, encoder, seed=plan.seed)
     checked = check_whole_set(
         plan.task, examples, plan.checks, guard=plan.guard, encoder=encoder, verdicts=verdicts, seed=plan.seed
     )
