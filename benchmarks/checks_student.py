@@ -45,11 +45,11 @@ class TextStudent:
         """Return all rows."""
         return [dict(row) for row in rows]
 
-    def predictions(self, rows: Rows, seed: int) -> Array:
-        """Train on the rows and the task's examples."""
+    def predictions(self, rows: Rows, seed: int, *, phrases: bool = False) -> Array:
+        """Train on the rows and the task's examples, and where asked for on the labels' phrases."""
         texts = [*map(self.task.input_text, (*self.task.examples, *rows)), *self.task.labels.values()]
         encode_once(self._file, texts, self._encoder.encode, self._encoder.dimension)
-        student = train_student(self.task, rows, kind="linear", seed=seed)
+        student = train_student(self.task, rows, kind="linear", seed=seed, include_phrases=phrases)
         if not isinstance(student, LinearStudent):
             raise TypeError(f"a linear student was asked for, and {type(student).__name__} came")
         vectors = self._encoder.encode([self.task.input_text(row) for row in self.held_out])

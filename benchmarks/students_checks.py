@@ -1,10 +1,11 @@
 """The student with our checks on against the same student on the raw rows, on what language models once wrote.
 
-Needs REBASE_KIT. A seed draws so many of a task's recorded rows; rows that stand in the test set (`in_eval`) are in no
-arm, and those that `train_student` finds in it besides are left out of every arm too. All arms get the same draw, so
-that they cost the same answers. The student is `train_student(kind="linear")`: a frozen encoder, a linear head. That
-can't read which option stands under which letter, so for questions with options a vector is what one option says less
-what the other says (`option_pairs.py`), and both arms' rows count the other way round too.
+Needs REBASE_KIT. A seed draws so many of a task's recorded rows. Rows that stand in the test set are in no arm: not
+those that the kit marks (`in_eval`), nor those that the evaluation guard finds besides (`leaks`), which `train_student`
+would leave out too. All arms get the same draw, so that they cost the same answers. The student is
+`train_student(kind="linear")`: a frozen encoder and a linear head. That can't read which option stands under which
+letter, so for questions with options a vector is what one option says less what the other says (`option_pairs.py`),
+and all rows count the other way round too.
 
 checked      the rows that the gate and the checks of the whole set leave (`checked_rows.all_checks`)
 raw          all rows of the draw
@@ -18,9 +19,10 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.checked_rows import Checks, all_checks, published_checks
+from benchmarks.checked_rows import OFF, Checks, all_checks, published_checks
 from benchmarks.checks_student import HeadStudent, OptionStudent, TextStudent
 from benchmarks.claims import Line, parser, report
 from benchmarks.kit_data import kit_task
@@ -46,6 +48,7 @@ SOURCES = {
     "bbh_sports_understanding": Recorded("sports_faithful_cot", ONE_PROMPT),
     **{name: Recorded("anthropic_risk_lm", (("task", name),)) for name in OPTIONS_TASKS},
 }
+LEAKS_OUT = replace(OFF, guard_evaluation=True)
 # A task is behind where its mean difference is below zero by more than this many standard errors.
 ERRORS = 2.0
 
@@ -81,9 +84,11 @@ def measure(name: str, encoder: RememberingEncoder, options: argparse.Namespace)
     pool = student.readable(pool)
     checks = Checks(task, held_out, encoder)
     rows: dict[str, list[Any]] = {"checked": [], "raw": [], "random": [], "published": []}
-    dropped: Counter[str] = Counter()
+    dropped, leaks = Counter[str](), list[int]()
     for seed in range(options.seeds):
-        raw = drawn_rows(pool, options.rows, seed)
+        drawn_now = checks(drawn_rows(pool, options.rows, seed), LEAKS_OUT, seed=seed)
+        raw = drawn_now.rows
+        leaks.append(len(pool[: options.rows]) - len(raw))
         checked = checks(raw, all_checks(task), seed=seed)
         dropped.update(checked.dropped)
         rows["checked"].append(checked.rows)
@@ -97,7 +102,8 @@ def measure(name: str, encoder: RememberingEncoder, options: argparse.Namespace)
     contenders["constant"] = best_constant(task, held_out, options.seeds)
     found = compared(task, held_out, contenders, ["raw", "random", "published", "constant"])
     means = {reason: round(count / options.seeds, 1) for reason, count in dropped.most_common()}
-    about = {"source": SOURCES[name].told, "pool": len(pool), "in_eval": leaking, "dropped": means}
+    about: dict[str, Any] = {"source": SOURCES[name].told, "pool": len(pool), "in_eval": leaking, "dropped": means}
+    about["leaks"] = statistics.fmean(leaks)
     return Line(f"checks.{name}", f"checks, {name}", shown(found), details={**found, **about})
 
 

@@ -1,8 +1,8 @@
-"""Each check alone, and settings of it, on rows that no reported figure is made with: what the defaults were chosen by.
+"""Each check alone, and settings of it, on rows that no reported figure is made with: what settings were chosen by.
 
-Needs REBASE_KIT. As `students_checks.py`, but with other seeds, and scored on human training rows of the tasks (`gold`)
-in place of their test rows; the same linear head is fitted without a student around it. Tasks without gold rows are not
-asked.
+Needs REBASE_KIT. As `students_checks.py`, but with other seeds, and scored on human training rows of the tasks
+(`gold`) in place of their test rows; the same linear head is fitted without a student around it. Tasks without gold
+rows are left out.
 """
 
 import argparse
@@ -41,9 +41,8 @@ def main() -> None:
     for name in options.tasks:
         gaps[name] = gaps_of(kit_task(name, train=has_gold(name)), name, encoder, options)
         encoder.keep()
-    report(
-        "students_development", made, options, [setting_line(setting, gaps) for setting in next(iter(gaps.values()))]
-    )
+    lines = [setting_line(setting, gaps) for setting in next(iter(gaps.values()))]
+    report("students_development", made, options, lines)
 
 
 def settings(task: Task) -> dict[str, CheckOptions]:
