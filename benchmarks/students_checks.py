@@ -1,8 +1,8 @@
 """The student with our checks on against the same student on the raw rows, on what language models once wrote.
 
 Needs REBASE_KIT. A seed draws so many of a task's recorded rows. Rows that stand in the test set are in no arm: not
-those that the kit marks (`in_eval`), nor those that the evaluation guard finds besides (`leaks`), which `train_student`
-would leave out too. All arms get the same draw, so that they cost the same answers. The student is
+those that the kit marks (`in_eval`), nor those that the evaluation guard finds besides (`leaks`), as `train_student`
+leaves them out. All arms get the same draw, so that they cost the same answers. The student is
 `train_student(kind="linear")`: a frozen encoder and a linear head. That can't read which option stands under which
 letter, so for questions with options a vector is what one option says less what the other says (`option_pairs.py`),
 and all rows count the other way round too.

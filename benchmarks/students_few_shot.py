@@ -42,8 +42,8 @@ TEST_ROWS = 600
 GOLD_ROWS = 200
 SHARE = 0.8
 PAIRS = ("few", "phrases", "rows_alone", "gold", "constant")
-SHOWN_ROWS = 4
-SHOWN_CHARS = 160
+SHOWN_ROWS = 3
+SHOWN_CHARS = 100
 
 
 def main() -> None:
