@@ -27,12 +27,15 @@ PACKAGES = {
         *("rebase-hf", "scikit-learn", "sentence-transformers", "torch", "numpy", "usearch", "tantivy"),
         *("datasets", "rensa", "pyarrow"),
     ),
+    "students": (
+        *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "numpy", "usearch", "tantivy"),
+        *("datasets", "rensa", "pyarrow"),
+    ),
     "student": ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn", "peft"),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),
     ),
-    "active": ("rebase-hf", "scikit-learn", "sentence-transformers", "torch", "numpy", "usearch", "datasets"),
 }
 
 

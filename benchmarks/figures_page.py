@@ -64,6 +64,10 @@ class FiguresPage:
         """Return a document's text with what stands between the marks made from the results."""
         return between_marks(text, "figures", self.table(results))
 
+    def pictures(self, results: Results) -> dict[str, str]:
+        """Return the pictures that are made from the results too, by their place beside the document."""
+        return {}
+
     def main(self) -> None:
         """Run the command line."""
         parser = argparse.ArgumentParser(description=f"Put what was measured into {self.document}.")
@@ -75,14 +79,17 @@ class FiguresPage:
         results = {path.stem: json.loads(path.read_text()) for path in files}
         if not results:
             sys.exit(f"There are no results in {arguments.results}. Run: make bench-{self.name}")
-        text = arguments.document.read_text()
-        made = self.filled(text, results)
-        if arguments.check and made != text:
-            sys.exit(
-                f"{arguments.document} does not say what {arguments.results} holds. "
-                f"Run: python -m benchmarks.{self.name}_figures"
-            )
-        arguments.document.write_text(made)
+        made = {arguments.document: self.filled(arguments.document.read_text(), results)}
+        made |= {arguments.document.parent / name: drawn for name, drawn in self.pictures(results).items()}
+        for path, content in made.items():
+            if not arguments.check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content)
+            elif not path.exists() or path.read_text() != content:
+                sys.exit(
+                    f"{path} does not say what {arguments.results} holds. "
+                    f"Run: python -m benchmarks.{self.name}_figures"
+                )
 
 
 def between_marks(text: str, name: str, content: str) -> str:

@@ -76,15 +76,20 @@ def text_vectors(encoder: Encoder) -> Features:
     return lambda task, rows: np.asarray(encoder.encode([task.input_text(row) for row in rows]))
 
 
-def fit_and_predict(task: Task, features: Features, rows: Rows, held_out: Rows) -> Array:
+def fit_and_predict(task: Task, features: Features, rows: Rows, held_out: Rows, *, strength: float = 1.0) -> Array:
     """Return the places, in the task's labels, of what a student that learnt from `rows` says of `held_out`.
 
     A label without a row is learnt from its phrase, as by every classification student.
+
+    Args:
+        strength: Inverse strength of the penalty (`C`).
     """
     names = list(task.labels)
     _, labels = add_missing_labels([""] * len(rows), [row[task.output] for row in rows], task.labels)
     phrases = [dict.fromkeys(task.inputs, "") | {task.inputs[0]: task.labels[label]} for label in labels[len(rows) :]]
-    head = new_head().fit(features(task, [*rows, *phrases]), labels)
+    head = new_head()
+    head.C = strength
+    head.fit(features(task, [*rows, *phrases]), labels)
     return np.asarray([names.index(label) for label in head.predict(features(task, held_out))])
 
 

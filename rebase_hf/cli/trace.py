@@ -16,6 +16,7 @@ from rebase_hf.home import rebase_home
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.gate import CheckStep, check_steps
+from rebase_hf.quality.mapped import map_reasons
 from rebase_hf.quality.whole_set import whole_set_steps
 from rebase_hf.rows import Completion
 from rebase_hf.teacher.asking import content_key, first_question
@@ -144,8 +145,7 @@ def _options(report: Mapping[str, Any]) -> CheckOptions:
 def _steps(run: FinishedRun, *, sure: bool) -> tuple[CheckStep, ...]:
     """Return the checks of a run in their order: those of every answer, then those of the whole set that were on."""
     options = _options(run.report)
-    mapped = ["hard_to_learn"] if options.cartography is not None else []
-    whole = (step for step in whole_set_steps(run.task, options, mapped) if step.idle is None)
+    whole = (step for step in whole_set_steps(run.task, options, map_reasons(options)) if step.idle is None)
     return (*check_steps(run.task, options, guarded=_guarded(run.report), sure=sure), *whole)
 
 

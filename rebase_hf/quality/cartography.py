@@ -7,7 +7,8 @@ mostly not what its label says.
 1. Record the dynamics: `learning.py` trains a linear head on vectors, or a caller brings those of its own student.
 2. An example's confidence is the mean over the epochs, its variability the standard deviation, its correctness the
    share of epochs in which its label was the likeliest.
-3. Keep the share with the highest confidence, label by label; or a range of confidences.
+3. Keep the share with the highest confidence, label by label; or a range of confidences; or all but those for which
+   another label was far likelier.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from rebase_hf.quality.checks import Refusal
 SHARE = 0.83
 HARD = "hard_to_learn"
 EASY = "easy_to_learn"
+CONTRADICTED = "label_contradicted"
+# How many times as likely as its own another label must have been. A share of every set goes however good its labels
+# are; by these odds little does where the learner knows nothing (`python -m benchmarks.students_development`).
+ODDS = 3.0
 
 Floats = NDArray[np.float64]
 
@@ -33,10 +38,12 @@ class Dynamics:
     Attributes:
         gold: The probability of each example's own label, of shape (epochs, examples).
         correct: Whether its own label was the likeliest, of the same shape.
+        rival: The probability of the likeliest of the other labels, of the same shape; None where nobody watched it.
     """
 
     gold: Floats
     correct: NDArray[np.bool_]
+    rival: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +54,14 @@ class Map:
         confidence: Mean probability of its label over the epochs.
         variability: Standard deviation of that probability over the epochs (of the population, as the paper's).
         correctness: Share of epochs in which its label was the likeliest.
+        rival: Mean probability of the likeliest other label; None where nobody watched it.
     """
 
     confidence: Floats
     variability: Floats
     correctness: Floats
     epochs: int
+    rival: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,8 @@ def draw_map(dynamics: Dynamics) -> Map:
             f"Dynamics have the shapes {gold.shape} and {correct.shape}; expected (epochs, examples) twice, and at "
             "least one epoch."
         )
-    return Map(gold.mean(axis=0), gold.std(axis=0), correct.mean(axis=0), len(gold))
+    rival = None if dynamics.rival is None else np.asarray(dynamics.rival, dtype=np.float64).mean(axis=0)
+    return Map(gold.mean(axis=0), gold.std(axis=0), correct.mean(axis=0), len(gold), rival)
 
 
 def keep_confident(found: Map, labels: Sequence[str], *, share: float = SHARE, by_label: bool = True) -> Kept:
@@ -118,6 +128,34 @@ def keep_range(found: Map, low: float = 0.0, high: float = 1.0) -> Kept:
         raise ValueError(f"The range is {low!r} to {high!r}; expected two numbers from 0 to 1, the lower one first.")
     count = len(found.confidence)
     return _kept(found, np.full(count, low), np.full(count, high))
+
+
+def keep_uncontradicted(found: Map, *, odds: float = ODDS) -> Kept:
+    """Keep the examples for which no other label was so many times as likely as their own, in the mean over epochs.
+
+    How many go is for the examples to say, not fixed: a set that is labelled well, and one that is too hard for the
+    learner, lose next to nothing.
+
+    Args:
+        odds: At least 1.
+
+    Raises:
+        ValueError: The odds are below 1, or the map does not say how likely other labels were.
+    """
+    if not odds >= 1:
+        raise ValueError(f"odds is {odds!r}; expected at least 1, such as {ODDS:g}.")
+    if found.rival is None:
+        raise ValueError("The map does not say how likely other labels were. Draw it from dynamics with `rival`.")
+    reasons: list[Refusal | None] = [
+        (
+            CONTRADICTED,
+            f"another label is {rival:.3f} likely, its own {own:.3f}, on average over {found.epochs} epochs",
+        )
+        if rival >= odds * own
+        else None
+        for own, rival in zip(found.confidence.tolist(), found.rival.tolist(), strict=True)
+    ]
+    return Kept(np.array([reason is None for reason in reasons], dtype=bool), tuple(reasons))
 
 
 def _kept(found: Map, least: Floats, most: Floats) -> Kept:

@@ -7,6 +7,7 @@ from math import inf
 from rebase_hf.errors import TaskError
 from rebase_hf.quality.duplicates import NEAR
 
+FACTORS = ("length_factor", "contradicted_odds")
 SHARES = ("consistent", "near_duplicates", "semantic_duplicates", "similar_to_evaluation", "cartography")
 
 
@@ -35,6 +36,8 @@ class CheckOptions:
         balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
         cartography: Keep this share of each label's examples, those that a small learner is surest of (.83 in
             SynthesizRR).
+        contradicted_odds: Drop examples for which that learner finds another label this many times as likely as their
+            own (3 is a good start). Nothing is dropped to fill a share.
         answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
             asks nothing. For labels, spans and short answers (`answerability.py`).
         consistent: Drop outputs of a task that reasons where less than this share of five reasoned answers agree, or
@@ -57,6 +60,7 @@ class CheckOptions:
     similar_to_evaluation: float | None = None
     balance: bool | Mapping[str, float] = False
     cartography: float | None = None
+    contradicted_odds: float | None = None
     answerable: int = 0
     consistent: float | None = None
 
@@ -64,6 +68,6 @@ class CheckOptions:
         # A report gives lists back, and one set may be named without a list.
         sets = (self.evaluation_sets,) if isinstance(self.evaluation_sets, str) else tuple(self.evaluation_sets)
         object.__setattr__(self, "evaluation_sets", sets)
-        for name, least, most in (("length_factor", 1.0, inf), *((name, 0.0, 1.0) for name in SHARES)):
+        for name, least, most in (*((name, 1.0, inf) for name in FACTORS), *((name, 0.0, 1.0) for name in SHARES)):
             if (value := getattr(self, name)) is not None and not least <= value <= most:
                 raise TaskError(f"CheckOptions: {name} is {value!r}; expected {least:g} to {most:g}, or None.")

@@ -52,15 +52,19 @@ def training_dynamics(
     features = _features(vectors)
     chance = np.random.default_rng(seed)
     fold = _dealt(own, folds, chance)
-    gold, correct = np.zeros((epochs, len(own))), np.zeros((epochs, len(own)), dtype=bool)
+    gold, rival = np.zeros((epochs, len(own))), np.zeros((epochs, len(own)))
+    correct = np.zeros((epochs, len(own)), dtype=bool)
     for number in range(folds):
         watched = np.flatnonzero(fold == number)
         shown = watched if folds == 1 else np.flatnonzero(fold != number)
         for epoch, weights in enumerate(_trained(features[shown], own[shown], int(own.max()) + 1, epochs, chance)):
             said = _softmax(features[watched] @ weights)
-            gold[epoch, watched] = said[np.arange(len(watched)), own[watched]]
+            places = np.arange(len(watched)), own[watched]
+            gold[epoch, watched] = said[places]
             correct[epoch, watched] = said.argmax(axis=1) == own[watched]
-    return Dynamics(gold, correct)
+            said[places] = 0.0
+            rival[epoch, watched] = said.max(axis=1)
+    return Dynamics(gold, correct, rival)
 
 
 def _features(vectors: Vectors) -> Floats:

@@ -13,7 +13,14 @@ from rebase_hf.students.kind import StudentKind
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.metrics import ERRORS, METRIC_FUNCTIONS, score
 from rebase_hf.students.named import kind_for
-from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, example_row, training_rows
+from rebase_hf.students.student import (
+    Student,
+    TrainingRow,
+    evaluation_fields,
+    example_row,
+    phrase_rows,
+    training_rows,
+)
 from rebase_hf.students.training import DEFAULT_MAX_PAIRS, have_passages, train_on_rows
 from rebase_hf.task import Task
 from rebase_hf.training_run import hub_bar
@@ -217,14 +224,6 @@ def _drawn_gold(gold: Sequence[TrainingRow], student: Sequence[TrainingRow], see
     wanted = sum(not row.is_example for row in student)
     drawn = np.random.default_rng(seed).permutation(len(others))[:wanted]
     return [*examples, *(others[place] for place in sorted(drawn.tolist()))]
-
-
-def phrase_rows(task: Task) -> list[TrainingRow]:
-    """Return the labels' phrases as rows with these labels; none where there are none, or several inputs."""
-    if len(task.inputs) > 1:
-        return []
-    described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
-    return [TrainingRow({task.inputs[0]: phrase, task.output: label}) for label, phrase in described.items()]
 
 
 def _majority_scores(

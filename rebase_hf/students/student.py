@@ -95,6 +95,14 @@ def example_row(task: Task, example: Mapping[str, str]) -> TrainingRow:
     return TrainingRow({name: example[name] for name in task.fields}, example.get("rationale"), is_example=True)
 
 
+def phrase_rows(task: Task) -> list[TrainingRow]:
+    """Return the labels' phrases as rows with these labels; none where there are none, or several inputs."""
+    if len(task.inputs) > 1:
+        return []
+    described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
+    return [TrainingRow({task.inputs[0]: phrase, task.output: label}) for label, phrase in described.items()]
+
+
 def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:
     """Return what a student is asked as dicts of the task's input fields.
 

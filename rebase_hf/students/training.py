@@ -9,7 +9,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.named import KINDS, kind_for
 from rebase_hf.students.saving import read_saved
-from rebase_hf.students.student import Student, TrainingRow, distinct_rows, training_rows
+from rebase_hf.students.student import Student, TrainingRow, distinct_rows, phrase_rows, training_rows
 from rebase_hf.task import Task
 
 DEFAULT_MAX_PAIRS = 1200
@@ -25,6 +25,7 @@ def train_student(
     seed: int = 0,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     include_examples: bool = True,
+    include_phrases: bool = False,
     index: Any = None,
     **options: Any,
 ) -> Student:
@@ -46,6 +47,8 @@ def train_student(
         max_pairs: How much it is trained: the number of pairs (SetFit), or of rows shown, repeated as needed (the
             others). The same whatever the number of rows. A linear student sees every row, whatever it says.
         include_examples: Train on the task's own examples too.
+        include_phrases: Train on the labels' phrases too, as texts with these labels: where rows are few, or labelled
+            by the few-shot teacher, they say what no row does.
         index: Where a grounded student finds its passages: a RowIndex, its folder or Hub id.
         options: The kind's own: `learning_rate`, `batch_size`, `max_length`, `rationales`, `reading`, ...
 
@@ -62,6 +65,8 @@ def train_student(
     task = Task.load(task)
     every = True if kind is not None and kind_for(task, kind).each_rationale else None
     given = training_rows(task, dataset, include_examples=include_examples, rationales=every)
+    if include_phrases:
+        given = [*given, *phrase_rows(task)]
     rows, _ = without_leaks(task, given, task.evaluation_rows())
     student = train_on_rows(
         task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index, options=options

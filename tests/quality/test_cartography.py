@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from rebase_hf.quality.cartography import EASY, HARD, Dynamics, draw_map, keep_confident, keep_range
+from rebase_hf.quality.cartography import (
+    CONTRADICTED,
+    EASY,
+    HARD,
+    Dynamics,
+    draw_map,
+    keep_confident,
+    keep_range,
+    keep_uncontradicted,
+)
 from rebase_hf.quality.learning import training_dynamics
 
 
@@ -101,3 +110,28 @@ def test_a_label_of_one_example_is_no_trouble():
     vectors, labels, _ = planted(50)
     found = draw_map(training_dynamics(vectors, [*labels[:-1], "alone"]))
     assert found.confidence[-1] < 0.5 and keep_confident(found, [*labels[:-1], "alone"]).mask[-1]
+
+
+def test_what_another_label_contradicts_goes_and_no_share_is_filled():
+    gold = np.array([[0.1, 0.2, 0.8], [0.3, 0.2, 0.8]])
+    rival = np.array([[0.8, 0.4, 0.1], [0.4, 0.4, 0.1]])
+    found = draw_map(Dynamics(gold, gold > rival, rival))
+    kept = keep_uncontradicted(found, odds=3.0)  # means of .6 against .2, .4 against .2, .1 against .8
+    assert kept.mask.tolist() == [False, True, True]
+    reason, detail = kept.reasons[0]
+    assert reason == CONTRADICTED and "0.600" in detail and "0.200" in detail
+    with pytest.raises(ValueError, match="odds is 0.5"):
+        keep_uncontradicted(found, odds=0.5)
+    with pytest.raises(ValueError, match="how likely other labels were"):
+        keep_uncontradicted(draw_map(Dynamics(gold, gold > rival)))
+
+
+def test_the_learner_contradicts_planted_wrong_labels_and_little_else():
+    vectors, labels, flipped = planted()
+    found = draw_map(training_dynamics(vectors, labels))
+    gone = ~keep_uncontradicted(found).mask
+    assert gone[flipped].mean() > 0.8 and flipped[gone].mean() > 0.8
+    right, chance = planted(wrong=0.0), np.random.default_rng(0)
+    assert keep_uncontradicted(draw_map(training_dynamics(*right[:2]))).mask.mean() > 0.97
+    unknowable = chance.standard_normal((600, 24)).astype(np.float32), ["a", "b"] * 300
+    assert keep_uncontradicted(draw_map(training_dynamics(*unknowable))).mask.mean() > 0.9

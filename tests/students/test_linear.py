@@ -42,6 +42,16 @@ def test_student_learns_its_training_rows(task, static_encoder):
     assert student.predict([row["message"] for row in ROWS]) == [row["team"] for row in ROWS]
 
 
+def test_phrases_are_learnt_too_where_asked_for(task, static_encoder):
+    phrases = {"shipping": "parcels", "billing": "invoices", "account": "access"}
+    phrased = Task.load({**task.to_dict(), "labels": phrases})
+    rows = [{"message": "see invoices", "team": "account"}, {"message": "see parcels", "team": "billing"}]
+    without = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30)
+    taught = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30, include_phrases=True)
+    assert taught.facts["train_rows"] == without.facts["train_rows"] + 3
+    assert taught.predict(["invoices"]) == ["billing"] and without.predict(["invoices"]) == ["account"]
+
+
 def test_loaded_student_predicts_the_same_bytes(saved):
     student, folder = saved
     loaded = load_student(folder)

@@ -51,7 +51,7 @@ FOLDS = 5
 Rows = list[dict[str, str]]
 OPTIONS = {"max_per_source": 0}  # the pool is one source
 # Every answer becomes a row, so that answers can be counted by rows; texts that repeat each other are not asked about.
-CHECKS = CheckOptions(near_duplicates=None)
+CHECKS = CheckOptions(near_duplicates=None, refusals=False, length_factor=None, language=False)
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     encoder = RememberingEncoder()
     lines = [line for task in TASKS for line in task_lines(task, encoder, options)]
     encoder.keep()
-    report("active_synthesis", made, options, lines)
+    report("students_active", made, options, lines)
 
 
 def task_lines(name: str, encoder: RememberingEncoder, options: argparse.Namespace) -> list[Line]:
