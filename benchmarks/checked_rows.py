@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rebase_hf.index.encoders import Encoder
 from rebase_hf.quality.cartography import ODDS, SHARE
+from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.contamination import SIMILAR, EvaluationGuard
 from rebase_hf.quality.gate import Gate
 from rebase_hf.quality.mapped import map_verdicts

@@ -10,6 +10,7 @@ from typing import Any
 
 from rebase_hf.errors import RebaseError
 from rebase_hf.finished_set import FinishedSet, finish_set
+from rebase_hf.index.index_card import shown_encoder
 from rebase_hf.methods.method import told_options
 from rebase_hf.outcomes import Tally
 from rebase_hf.pipeline import Run, held_out
@@ -142,7 +143,7 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
     return {
         "path": Path(index.path).name,
         "fingerprint": index.fingerprint,
-        "encoder": info["encoder"] | {"name": _folder_name(str(info["encoder"]["name"]))},
+        "encoder": info["encoder"] | {"name": shown_encoder(str(info["encoder"]["name"]))},
         "rows": info["rows"],
         "vectors": info["vectors"],
         "sources": [
@@ -160,12 +161,6 @@ def _index_report(plan: Plan) -> dict[str, Any] | None:
         ],
         "skipped": [{"source": s.source, "reason": s.reason, "detail": s.detail} for s in index.skipped],
     }
-
-
-def _folder_name(encoder: str) -> str:
-    """Return an encoder's name, of a folder on this machine the last part alone."""
-    kind, colon, name = encoder.rpartition(":")
-    return f"{kind}{colon}{Path(name).name}" if name.startswith(("/", "~", ".")) else encoder
 
 
 def _public_task(task: Task) -> dict[str, Any]:

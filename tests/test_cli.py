@@ -66,6 +66,8 @@ def test_generate_writes_a_run_folder_that_load_dataset_reads(command, task_file
     assert len((run / "rows.jsonl").read_text().splitlines()) == 25
     del report["command"]
     assert str(tmp_path) not in json.dumps(report)
+    assert report["index"]["encoder"]["name"] == "static-encoder"
+    assert str(tmp_path) not in (run / "task.yaml").read_text() + (run / "rows.jsonl").read_text()
 
 
 def test_the_same_command_again_asks_nothing_and_writes_the_same_bytes(command, task_file, model_index, tmp_path):
