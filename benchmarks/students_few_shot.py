@@ -116,13 +116,17 @@ def samples(task: Task, made: Made) -> list[dict[str, str]]:
 
 
 def average(lines: Sequence[Line]) -> Line:
-    """Return how far the students of the rows are above those of the few examples, on average over tasks."""
-    gaps = {who: [line.details["differences"][who]["mean"] for line in lines] for who in ("few", "phrases")}
-    errors = {who: statistics.stdev(found) / len(found) ** 0.5 for who, found in gaps.items() if len(found) > 1}
-    means = {who: statistics.fmean(found) for who, found in gaps.items()}
-    shown = ", ".join(f"{means[who]:+.3f} ± {errors.get(who, 0.0):.3f} to {who}" for who in gaps)
+    """Return how far the students of the rows are above those without, on average over tasks."""
+    scores = [line.details["scores"] for line in lines]
+    told = []
+    gaps: dict[str, dict[str, float]] = {}
+    for who, other in (("generated", "few"), ("generated", "phrases"), ("rows_alone", "few")):
+        found = [one[who]["mean"] - one[other]["mean"] for one in scores]
+        error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else 0.0
+        gaps[f"{who} less {other}"] = {"mean": statistics.fmean(found), "error": error}
+        told.append(f"{who} less {other} {statistics.fmean(found):+.3f} ± {error:.3f}")
     what = f"few-shot teacher: mean over {len(lines)} tasks (standard error over tasks)"
-    return Line("few_shot_average", what, shown, "above 0 to few", means["few"] > 0, details=means)
+    return Line("few_shot_average", what, ", ".join(told), details=gaps)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,14 @@ def few_shot_text(lines: Lines) -> str:
         for row in line["details"]["shown"]:
             *inputs, label = row.values()
             shown.append(f"- {_task(line)}: {' / '.join(f'“{text}”' for text in inputs)} → `{label}`")
-    head = f"{_sentence(average['what'])}: {average['shown']}."
+    gaps = average["details"]
+    told = ", ".join(f"{_compared(name)} {found['mean']:+.3f} ± {found['error']:.3f}" for name, found in gaps.items())
+    head = f"Mean over {len(tasks)} tasks, ± standard error over tasks: {told}."
     return "\n\n".join([head, _scores(tasks, LABELLED, "generated"), "\n".join(rows), "\n".join(shown)])
+
+
+def _compared(name: str) -> str:
+    return " less ".join(f"*{LABELLED[who]}*" for who in name.split(" less "))
 
 
 def active_text(lines: Lines) -> str:

@@ -87,17 +87,9 @@ def test_cartography_keeps_its_share_of_each_label(home, server, model_index):
     assert whole_set(run).kept == whole.kept
 
 
-def test_contradicted_labels_go_by_their_odds(home, server):
-    run = run_of(server.url, number=60, contradicted_odds=1.0)
-    list(run.examples())
-    whole = whole_set(run)
-    assert 0 < whole.dropped["label_contradicted"] < 60 and set(whole.dropped) == {"label_contradicted"}
-    with pytest.raises(TaskError, match="contradicted_odds is 0.5"):
-        CheckOptions(contradicted_odds=0.5)
-
-
-def test_too_few_examples_are_not_mapped(home, server, caplog):
-    run = run_of(server.url, number=8, cartography=0.5)
+@pytest.mark.parametrize("check", [{"cartography": 0.5}, {"contradicted_odds": 3.0}])
+def test_too_few_examples_are_not_mapped(home, server, caplog, check):
+    run = run_of(server.url, number=8, **check)
     list(run.examples())
     assert len(whole_set(run).kept) == 8 and "too few to be mapped" in caplog.text
 
