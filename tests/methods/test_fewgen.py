@@ -13,7 +13,7 @@ import pytest
 from datasets import load_dataset
 
 from rebase_hf import generate
-from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
+from rebase_hf.errors import NoExamplesError, RebaseError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
@@ -187,13 +187,15 @@ def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_except
         run = run_of(server.url, 6, attributes="teacher")
 
         def read():
-            with suppress(NoExamplesError):
+            with suppress(RebaseError):
                 next(run.examples(), None)
 
-        threading.Thread(target=read, daemon=True).start()
+        reading = threading.Thread(target=read, daemon=True)
+        reading.start()
         while not server.chat_requests:
             time.sleep(0.01)
         run.interrupt()
+    reading.join(timeout=20)
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
