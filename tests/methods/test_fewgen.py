@@ -1,19 +1,19 @@
 """Generation without retrieval, whole, against a server on loopback."""
 
+import _thread
 import gc
 import json
 import re
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 
 import pytest
 from datasets import load_dataset
 
 from rebase_hf import generate
-from rebase_hf.errors import NoExamplesError, RebaseError, TaskError, TeacherError
+from rebase_hf.errors import NoExamplesError, TaskError, TeacherError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
@@ -186,16 +186,15 @@ def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_except
     with TGIServer(answer=lambda request, call: status(503, retry_after="30")) as server:
         run = run_of(server.url, 6, attributes="teacher")
 
-        def read():
-            with suppress(RebaseError):
-                next(run.examples(), None)
+        def interrupt():
+            while not server.chat_requests:
+                time.sleep(0.01)
+            _thread.interrupt_main()
 
-        reading = threading.Thread(target=read, daemon=True)
-        reading.start()
-        while not server.chat_requests:
-            time.sleep(0.01)
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(run.examples(), None)
         run.interrupt()
-    reading.join(timeout=20)
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
