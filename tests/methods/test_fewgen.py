@@ -183,6 +183,8 @@ def test_a_cut_answer_without_a_whole_output_has_failed(home):
 
 
 def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_exceptions(home, caplog):
+    gc.collect()  # what tests before this one left
+    caplog.clear()
     with TGIServer(answer=lambda request, call: status(503, retry_after="30")) as server:
         run = run_of(server.url, 6, attributes="teacher")
 
@@ -196,7 +198,7 @@ def test_an_interrupt_while_attributes_are_asked_for_says_nothing_of_lost_except
             next(run.examples(), None)
         run.interrupt()
     gc.collect()
-    assert not [record for record in caplog.records if record.name == "asyncio"]
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_label_that_refuses_to_come_ends_the_run(home):
