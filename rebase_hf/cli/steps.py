@@ -118,6 +118,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
     from rebase_hf.students.named import kind_for
+    from rebase_hf.students.replacing import check_destination
 
     report = read_report(folder)
     if not report.get("examples"):
@@ -127,6 +128,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
     kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
     kind.read_options(training.options)
+    check_destination(folder / "student")
     settings: dict[str, Any] = {
         "kind": kind.name,
         "base_model": training.base_model,

@@ -138,7 +138,7 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         self._joined_at = kept["joined_at"] if kept else 0.0
         self._join(kept["joined"] if kept else 0)
         trainer = calling_trainer()
-        if trainer is not None and self._due(state) and evaluation_was_missed(args, state):
+        if trainer is not None and self._due(state, control) and evaluation_was_missed(args, state):
             trainer.evaluate()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
@@ -150,7 +150,7 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **event: Any) -> None:
         """Ask for rows, where they can still join and those before have had their epoch."""
-        if not self._due(state):
+        if not self._due(state, control):
             return
         dataset, said = self._asked_about()
         chosen = spread_rows([""] * len(said), min(self.max_rows, len(said)))
@@ -202,9 +202,11 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             raise StudentError("New rows join at the next epoch, and there is one alone. Set num_train_epochs to 2.")
         return self._rows
 
-    def _due(self, state: Any) -> bool:
-        """Whether rows are to be asked for, now that there is an evaluation."""
+    def _due(self, state: Any, control: Any) -> bool:
+        """Whether rows are to be asked for, now that there is an evaluation, and will be trained on."""
         if self._rows is None or not state.global_step or self.active.stopped is not None:
+            return False
+        if control.should_training_stop:
             return False
         waiting = len(self._rows.added) < len(self.active.examples)
         asked = bool(self.active.rounds) and self.active.rounds[-1]["step"] >= state.global_step

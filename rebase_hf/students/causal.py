@@ -13,9 +13,10 @@ from rebase_hf.errors import StudentError, require
 from rebase_hf.students.chat_text import completion_tokens, end_tokens, prompt_tokens
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_choice, check_number
-from rebase_hf.students.saving import ADAPTER, SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import ADAPTER, SavedStudent, saving
 from rebase_hf.students.second_task import KEY, collating_both, with_second_task
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.targets import Targets, choices_of
 from rebase_hf.students.texts import (
     RATIONALE_PREFIX,
     RATIONALES,
@@ -25,7 +26,7 @@ from rebase_hf.students.texts import (
     target_text,
 )
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
-from rebase_hf.students.writing import write_texts
+from rebase_hf.students.writing import forget_settings, write_texts
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
@@ -107,35 +108,47 @@ class CausalStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForCausalLM` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             # An adapter is saved without looking up the base model on the Hub.
             self.model.save_pretrained(path, **({"save_embedding_layers": False} if _is_adapted(self.model) else {}))
             self.tokenizer.save_pretrained(path)
-        # peft's card is an empty form; `publish` writes one that says something.
-        (path / "README.md").unlink(missing_ok=True)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+            # peft's card is an empty form; `publish` writes one that says something.
+            (path / "README.md").unlink(missing_ok=True)
+        return Path(folder)
 
     def _write(self, inputs: Sequence[Input], choices: Mapping[tuple[int, ...], str] | None = None) -> list[str]:
         rows = check_inputs(self.task, inputs)
-        room = int(self.facts["max_length"]) - MAX_TARGET_TOKENS
-        prompts = [prompt_tokens(self.task, self.tokenizer, row, self.facts["rationales"], "", room) for row in rows]
+        prompt_room, room = rooms(int(self.facts["max_length"]))
+        mode = self.facts["rationales"]
+        prompts = [prompt_tokens(self.task, self.tokenizer, row, mode, "", prompt_room) for row in rows]
         return write_texts(
             self.model,
             self.tokenizer,
             [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in prompts],
             batch_size=int(self.facts["batch_size"]),
-            new_tokens=MAX_TARGET_TOKENS,
+            new_tokens=room,
             choices=choices,
         )
 
     def _labels(self) -> dict[tuple[int, ...], str]:
         ends = end_tokens(self.model, self.tokenizer)
-        source = source_text(self.task, self.task.examples[0], self.facts["rationales"])
-        return {
-            tuple(completion_tokens(self.tokenizer, source, label, ends, MAX_TARGET_TOKENS)): label
-            for label in self.task.labels
-        }
+        return label_choices(self.task, self.tokenizer, self.facts["rationales"], ends)
+
+
+def rooms(max_length: int) -> tuple[int, int]:
+    """Return how many of a model's tokens are for what it reads, and how many for what it writes."""
+    written = min(MAX_TARGET_TOKENS, max_length // 2)
+    return max_length - written, written
+
+
+def label_choices(task: Task, tokenizer: Any, mode: str, ends: frozenset[int]) -> dict[tuple[int, ...], str]:
+    """Return a task's labels by the tokens that a student writes for them.
+
+    Raises:
+        StudentError: Two labels have the same.
+    """
+    source = source_text(task, task.examples[0], mode)
+    return choices_of(list(task.labels), lambda label: completion_tokens(tokenizer, source, label, ends))
 
 
 def train_causal_student(
@@ -150,7 +163,8 @@ def train_causal_student(
     """Train a causal student on exactly `max_pairs` rows, repeated as needed.
 
     Raises:
-        StudentError: The base model can't be loaded, or an adapter for a local one is to be saved.
+        StudentError: The base model can't be loaded, an adapter for a local one is to be saved, or two labels are the
+            same to the model.
     """
     name = base_model or DEFAULT_BASE_MODEL
     if options.save_adapter and Path(name).is_dir():
@@ -163,11 +177,14 @@ def train_causal_student(
         from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, name)
+        forget_settings(model)
         _set_padding(model, tokenizer)
+        label_choices(task, tokenizer, mode, end_tokens(model, tokenizer))
         order = repeat_rows(len(rows), max_pairs, seed)
         max_length = min(options.max_length, int(tokenizer.model_max_length))
         prepare = _Preparation(task, tokenizer, end_tokens(model, tokenizer), mode, max_length)
         features = {place: prepare.feature(rows[place]) for place in sorted(set(order))}
+        prepare.targets.tell(len(features))
         if options.lora_rank:
             model = _with_lora(model, options.lora_rank, name)
         collator = DataCollatorForSeq2Seq(tokenizer)
@@ -219,15 +236,13 @@ def load_causal_student(saved: SavedStudent) -> CausalStudent:
     return CausalStudent(saved.task, model, tokenizer, saved.facts)
 
 
-@dataclass(frozen=True, slots=True)
 class _Preparation:
     """Makes rows into features: prompt and completion in one text, of which the prompt does not count."""
 
-    task: Task
-    tokenizer: Any
-    ends: frozenset[int]
-    mode: str
-    max_length: int
+    def __init__(self, task: Task, tokenizer: Any, ends: frozenset[int], mode: str, max_length: int) -> None:
+        self.task, self.tokenizer, self.ends, self.mode = task, tokenizer, ends, mode
+        self.prompt_room, room = rooms(max_length)
+        self.targets = Targets(room)
 
     def feature(self, row: TrainingRow) -> dict[str, Any]:
         """Return a row's feature, with the second task's where it has one."""
@@ -238,10 +253,9 @@ class _Preparation:
 
     def _one(self, row: TrainingRow, prefix: str, target: str) -> dict[str, Any]:
         mode = "none" if prefix else self.mode
-        room = self.max_length - MAX_TARGET_TOKENS
-        prompt = prompt_tokens(self.task, self.tokenizer, row.fields, mode, prefix, room)
+        prompt = prompt_tokens(self.task, self.tokenizer, row.fields, mode, prefix, self.prompt_room)
         source = prefix + source_text(self.task, row.fields, mode)
-        written = completion_tokens(self.tokenizer, source, target, self.ends, MAX_TARGET_TOKENS)
+        written = self.targets.of(target, lambda text: completion_tokens(self.tokenizer, source, text, self.ends))
         ids = [*prompt, *written]
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + written}
 

@@ -12,7 +12,7 @@ from rebase_hf.setfit_training import add_missing_labels, import_setfit, train_s
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
-from rebase_hf.students.saving import PICKLE, SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import PICKLE, SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading
@@ -77,15 +77,15 @@ class SetFitStudent:
         Args:
             pickle: Write the head as SetFit does too; plain SetFit reads no other, `load_student` never reads it.
         """
-        path = begin_saving(folder)
-        with quiet_loading():
-            self.model.save_pretrained(path)
-        # SetFit's card says nothing of where the data came from; `publish` writes the one that does.
-        (path / "README.md").unlink(missing_ok=True)
-        if not pickle:
-            (path / PICKLE).unlink()
-        write_head(path, LinearHead.of(self.model.model_head, list(self.task.labels)))
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path:
+            with quiet_loading():
+                self.model.save_pretrained(path)
+            # SetFit's card says nothing of where the data came from; `publish` writes the one that does.
+            (path / "README.md").unlink(missing_ok=True)
+            if not pickle:
+                (path / PICKLE).unlink()
+            write_head(path, LinearHead.of(self.model.model_head, list(self.task.labels)))
+        return Path(folder)
 
 
 def train_setfit_student(

@@ -18,7 +18,7 @@ from rebase_hf.students.batches import labels_in_turn, longest_first
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.head_start import fit_head
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.trainer_run import load_pretrained, run_trainer
 from rebase_hf.task import Task
@@ -75,7 +75,8 @@ class EncoderStudent:
             padded = self.tokenizer.pad([features[row] for row in batch], return_tensors="pt").to(self.model.device)
             with torch.inference_mode():
                 logits = self.model(**padded).logits
-            probabilities[batch] = logits.double().softmax(-1).cpu().numpy()[:, places]
+            # In double precision on the CPU: Apple's GPUs have none.
+            probabilities[batch] = logits.cpu().double().softmax(-1).numpy()[:, places]
         return probabilities
 
     def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
@@ -84,11 +85,10 @@ class EncoderStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and `pipeline("text-classification", folder)` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             self.model.save_pretrained(path)
             self.tokenizer.save_pretrained(path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        return Path(folder)
 
 
 def train_encoder_student(

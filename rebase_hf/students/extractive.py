@@ -17,7 +17,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.students.batches import longest_first
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
 from rebase_hf.task import Task
@@ -79,11 +79,10 @@ class ExtractiveStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForQuestionAnswering` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             self.model.save_pretrained(path)
             self.tokenizer.save_pretrained(path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        return Path(folder)
 
     def _answer(self, asked: Sequence[tuple[str, str]]) -> list[str]:
         """Return the best span of each text, over all windows of all of them in batches of like length."""

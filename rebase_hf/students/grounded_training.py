@@ -104,7 +104,10 @@ def train_grounded_student(
             reranker = _train_reranker(asked_of(task, rows, apart), opened, options, seed, max_pairs)
     texts = training_texts(task, used, reading, reasoning=options.reasoning)
     how = Seq2SeqOptions(options.batch_size, options.learning_rate, options.max_length)
-    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=max_pairs, options=how)
+    labels = list(task.labels)
+    model, tokenizer = train_on_texts(
+        texts, base_model=base_model, seed=seed, shown=max_pairs, labels=labels, options=how
+    )
     facts = training_facts(
         task,
         used,

@@ -48,7 +48,7 @@ def _inputs_of(layer: Any, model: Any, features: Sequence[Mapping[str, Any]], co
     import torch
 
     seen: list[Any] = []
-    hook = layer.register_forward_hook(lambda _, given, __: seen.append(given[0].detach().double().cpu()))
+    hook = layer.register_forward_hook(lambda _, given, __: seen.append(given[0].detach().cpu().double()))
     labels = []
     model.eval()
     try:

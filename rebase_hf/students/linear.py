@@ -4,7 +4,6 @@ With static embeddings (a table of word vectors) it trains and answers in millis
 texts are encoded once and never again (`vector_cache.py`), whatever seeds, rows or settings change.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from rebase_hf.index.text_batches import Vectors, encode_distinct
 from rebase_hf.index.torch_batches import encode_with
 from rebase_hf.setfit_training import add_missing_labels, load_body, new_head
 from rebase_hf.students.facts import training_facts
+from rebase_hf.students.json_files import write_json
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
-from rebase_hf.students.saving import PICKLE, SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import PICKLE, SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.vector_cache import cache_file, encode_once
 from rebase_hf.task import Task
@@ -73,18 +73,17 @@ class LinearStudent:
         Args:
             pickle: Write the head as SetFit does too; plain SetFit reads no other, `load_student` never reads it.
         """
-        path = begin_saving(folder)
         labels = list(self.task.labels)
-        with quiet_loading():
-            self.body.save(str(path), create_model_card=False)
-        write_head(path, self.head)
-        setfit = {"normalize_embeddings": True, "labels": labels}
-        (path / "config_setfit.json").write_text(json.dumps(setfit, indent=2, ensure_ascii=False), encoding="utf-8")
-        if pickle:
-            import joblib
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path:
+            with quiet_loading():
+                self.body.save(str(path), create_model_card=False)
+            write_head(path, self.head)
+            write_json(path / "config_setfit.json", {"normalize_embeddings": True, "labels": labels})
+            if pickle:
+                import joblib
 
-            joblib.dump(self.head.fitted(labels), path / PICKLE)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+                joblib.dump(self.head.fitted(labels), path / PICKLE)
+        return Path(folder)
 
 
 def train_linear_student(

@@ -8,6 +8,7 @@ from rebase_hf.embedding_model import find_embedding_model
 from rebase_hf.errors import StudentError
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.named import KINDS, kind_for
+from rebase_hf.students.replacing import check_destination
 from rebase_hf.students.saving import read_saved
 from rebase_hf.students.student import Student, TrainingRow, distinct_rows, training_rows
 from rebase_hf.task import Task
@@ -50,7 +51,7 @@ def train_student(
         options: The kind's own: `learning_rate`, `batch_size`, `max_length`, `rationales`, `reading`, ...
 
     Raises:
-        StudentError: It can't be trained on what was given.
+        StudentError: It can't be trained on what was given, or not be saved in `output_dir`, which holds other files.
         TaskError: A row does not fit the task.
         MissingExtraError: What this kind of student is trained with is not installed.
 
@@ -60,6 +61,8 @@ def train_student(
         ['billing']
     """
     task = Task.load(task)
+    if output_dir is not None:
+        check_destination(output_dir)
     every = True if kind is not None and kind_for(task, kind).each_rationale else None
     given = training_rows(task, dataset, include_examples=include_examples, rationales=every)
     rows, _ = without_leaks(task, given, task.evaluation_rows())

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from datasets import ClassLabel
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoTokenizer, DataCollatorWithPadding, TrainerCallback
 
 from rebase_hf.errors import StudentError, TeacherUnavailable
 from rebase_hf.students.callbacks import ActiveSynthesisCallback, CartographyCallback, ProvenanceCallback
@@ -173,6 +173,20 @@ def test_it_stands_beside_the_others(home, plain_triage, bank_index, tiny_bert, 
         watched = [ProvenanceCallback(rows), CartographyCallback(rows), active]
         make_trainer(tiny_bert, tmp_path, watched, rows=rows, eval_dataset=rows, **EVERY).train()
     assert len(active.active.examples) == 4 and len(watched[0].seen) == len(watched[1].seen) == 4
+
+
+@pytest.mark.parametrize("when", ["before the last epoch", "while rows wait"])
+def test_once_the_training_is_to_end_no_more_is_asked_for(home, plain_triage, bank_index, tiny_bert, tmp_path, when):
+    class Stopping(TrainerCallback):
+        def on_evaluate(self, args, state, control, **event):
+            control.should_training_stop = state.epoch >= (1 if when == "before the last epoch" else 2)
+
+    rows = classification_rows(tiny_bert)
+    with TGIServer(answer=answer) as server:
+        active = ActiveSynthesisCallback(plain_triage, bank_index, server.url, rows_per_round=4, min_gain=None)
+        make_trainer(tiny_bert, tmp_path, [Stopping(), active], rows=rows, eval_dataset=rows, **EVERY).train()
+        asked = 0 if when == "before the last epoch" else 4
+        assert len(server.chat_requests) == asked == len(active.active.examples)
 
 
 def test_without_development_rows_those_trained_on_are_asked_about(

@@ -7,6 +7,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
 from rebase_hf.students.encoder import _features, segments
 from rebase_hf.task import Task
+from tests.doubles.no_doubles import NoDoublesOnDevice
 from tests.doubles.tiny_models import ROWS
 
 QUESTIONS = ["please refund my card", "the box is broken", "reset my account", "hello"]
@@ -72,6 +73,13 @@ def test_predictions_stand_in_order_whatever_the_lengths(saved):
     assert probabilities.shape == (8, 3) and np.allclose(probabilities.sum(axis=1), 1)
     assert np.allclose(probabilities, [student.predict_proba([text])[0] for text in texts], atol=1e-5)
     assert student.predict([]) == []
+
+
+def test_a_device_without_double_precision_will_do(saved):
+    student, _ = saved
+    expected = student.predict_proba(QUESTIONS)
+    with NoDoublesOnDevice():
+        assert np.array_equal(student.predict_proba(QUESTIONS), expected)
 
 
 def test_loaded_student_predicts_the_same_bytes(saved):

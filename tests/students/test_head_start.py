@@ -3,6 +3,7 @@ import pytest
 from rebase_hf.students.encoder import label_config
 from rebase_hf.students.head_start import fit_head
 from rebase_hf.students.trainer_run import load_pretrained
+from tests.doubles.no_doubles import NoDoublesOnDevice
 from tests.doubles.tiny_models import ROWS
 
 
@@ -33,6 +34,13 @@ def test_a_fitted_head_knows_the_rows_before_the_encoder_is_trained(model_and_ro
     fit_head(model, rows, collator)
     changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
+    assert right(model, rows, collator) >= 0.75
+
+
+def test_a_device_without_double_precision_will_do(model_and_rows):
+    model, rows, collator = model_and_rows
+    with NoDoublesOnDevice():
+        fit_head(model, rows, collator)
     assert right(model, rows, collator) >= 0.75
 
 
