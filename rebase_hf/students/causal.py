@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError, require
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.chat_text import completion_tokens, end_tokens, prompt_tokens
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_choice, check_number
@@ -163,15 +164,9 @@ def train_causal_student(
     """Train a causal student on exactly `max_pairs` rows, repeated as needed.
 
     Raises:
-        StudentError: The base model can't be loaded, an adapter for a local one is to be saved, or two labels are the
-            same to the model.
+        StudentError: The base model can't be loaded, or two labels are the same to it.
     """
     name = base_model or DEFAULT_BASE_MODEL
-    if options.save_adapter and Path(name).is_dir():
-        raise StudentError(
-            f"Base model {name} is a folder of this machine; an adapter saved for it could be loaded nowhere else. "
-            "Leave `save_adapter` out, or name a model on the Hub."
-        )
     mode = rationale_mode(task, rows, options.rationales)
     with training_run(seed) as scratch:
         from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
@@ -260,6 +255,20 @@ class _Preparation:
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + written}
 
 
+def check_causal_base(base_model: str, options: CausalOptions) -> None:
+    """Raise where a causal student can't be trained from a model.
+
+    Raises:
+        StudentError: It is no causal model, or one of this machine for which an adapter is to be saved.
+    """
+    if options.save_adapter and Path(base_model).is_dir():
+        raise StudentError(
+            f"Base model {base_model} is a folder of this machine; an adapter saved for it could be loaded nowhere "
+            "else. Leave `save_adapter` out, or name a model on the Hub."
+        )
+    check_auto_model(AUTO_CLASS, base_model)
+
+
 def _with_lora(model: Any, rank: int, name: str) -> Any:
     """Return the model with low-rank matrices beside each of its linear layers, which alone are trained."""
     from peft import LoraConfig, get_peft_model
@@ -293,5 +302,7 @@ KIND = StudentKind(
     options=CausalOptions,
     train=train_causal_student,
     load=load_causal_student,
+    check=check_causal_base,
+    learns_rationales=lambda options: options.rationales in ("target", "task"),
     options_need=lambda options: {"peft": "lora"} if options.lora_rank else {},
 )

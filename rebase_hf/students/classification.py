@@ -9,6 +9,7 @@ import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.setfit_training import add_missing_labels, import_setfit, train_setfit
+from rebase_hf.students.base_models import check_sentence_encoder
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
@@ -131,4 +132,5 @@ KIND = StudentKind(
     options=SetFitOptions,
     train=train_setfit_student,
     load=load_setfit_student,
+    check=lambda base_model, options: check_sentence_encoder(base_model, static=False),
 )

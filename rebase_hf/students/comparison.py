@@ -181,7 +181,7 @@ def _contenders(
     contenders, leaks = {}, {}
     for name, rows in given.items():
         kept, leaks[name] = without_leaks(task, rows, held_out, what=f"rows of `{name}`")
-        contenders[name] = _Contender(kept, _options_for(kept, kind, options))
+        contenders[name] = _Contender(kept, _options_for(name, kept, kind, options))
     few = contenders["few_examples"]
     if kind.name == "grounded":
         return _reasoning_only(task, contenders), leaks
@@ -190,9 +190,9 @@ def _contenders(
     return contenders, leaks
 
 
-def _options_for(rows: Sequence[TrainingRow], kind: StudentKind, options: Mapping[str, Any]) -> Any:
-    """Return the options, without the one on rationales for rows that have none: only the dataset's may have some."""
-    if any(row.rationale for row in rows):
+def _options_for(name: str, rows: Sequence[TrainingRow], kind: StudentKind, options: Mapping[str, Any]) -> Any:
+    """Return the options, for others than the student without the one on rationales where their rows have none."""
+    if name == "student" or any(row.rationale for row in rows):
         return kind.read_options(options)
     return kind.read_options({name: value for name, value in options.items() if name != "rationales"})
 

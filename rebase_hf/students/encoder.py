@@ -14,6 +14,7 @@ import numpy as np
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.errors import StudentError
 from rebase_hf.setfit_training import add_missing_labels
+from rebase_hf.students.base_models import check_classifier
 from rebase_hf.students.batches import labels_in_turn, longest_first
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.head_start import fit_head
@@ -206,4 +207,5 @@ KIND = StudentKind(
     options=EncoderOptions,
     train=train_encoder_student,
     load=load_encoder_student,
+    check=lambda base_model, options: check_classifier(AUTO_CLASS, base_model),
 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.errors import StudentError
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.batches import longest_first
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
@@ -270,4 +271,5 @@ KIND = StudentKind(
     options=ExtractiveOptions,
     train=train_extractive_student,
     load=load_extractive_student,
+    check=lambda base_model, options: check_auto_model(AUTO_CLASS, base_model),
 )

@@ -17,6 +17,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.plan import open_index
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.candidate_pools import Asked, make_pools
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.grounded import GroundedStudent, load_grounded_student
@@ -24,7 +25,7 @@ from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.reading import Reading
 from rebase_hf.students.reranker_measure import measure_reranker
 from rebase_hf.students.reranker_training import RerankerOptions, train_reranker
-from rebase_hf.students.seq2seq import DEFAULT_BASE_MODEL, Seq2SeqOptions, train_on_texts
+from rebase_hf.students.seq2seq import AUTO_CLASS, DEFAULT_BASE_MODEL, Seq2SeqOptions, train_on_texts
 from rebase_hf.students.student import TrainingRow, distinct_rows
 from rebase_hf.students.training_passages import Apart, asked_of, completed_rows
 from rebase_hf.task import Task
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 # A pool has 8 passages to read, and a student's row one text: so the reranker is shown fewer.
 ROWS_A_POOL = 4
+RERANKER_CLASS = "AutoModel"
 # Questions that a reranker is measured by in place of learning from them.
 SPARED_EVERY, MOST_SPARED, LEAST_TO_SPARE = 10, 50, 20
 
@@ -215,8 +217,10 @@ def _without_losses(reranker: "Reranker | None") -> dict[str, Any] | None:
     return None if reranker is None else {k: v for k, v in reranker.facts.items() if k != "losses"}
 
 
-def _other_models(options: GroundedOptions) -> tuple[str, ...]:
-    return (options.reranker_model or DEFAULT_MODEL,) if options.knowledge and options.rerank else ()
+def _check(base_model: str, options: GroundedOptions) -> None:
+    check_auto_model(AUTO_CLASS, base_model)
+    if options.knowledge and options.rerank:
+        check_auto_model(RERANKER_CLASS, options.reranker_model or DEFAULT_MODEL)
 
 
 KIND = StudentKind(
@@ -227,7 +231,8 @@ KIND = StudentKind(
     options=GroundedOptions,
     train=train_grounded_student,
     load=load_grounded_student,
-    other_models=_other_models,
+    check=_check,
+    learns_rationales=lambda options: options.reasoning,
     reads_index=True,
     each_rationale=True,
 )

@@ -14,8 +14,8 @@ def _nothing(options: Any) -> Mapping[str, str]:
     return {}
 
 
-def _none(options: Any) -> Sequence[str]:
-    return ()
+def _no(options: Any) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,11 @@ class StudentKind:
         train: `train(task, rows, base_model=, seed=, max_pairs=, options=)` returns the student, of rows that are
             ready; `max_pairs` is how many pairs, or rows, it is shown.
         load: `load(saved)` returns it again.
+        check: `check(base_model, options)` raises StudentError where it can't be trained from that model, as far as
+            its configuration says; before anything is paid.
         options_need: The modules that some of its options need besides.
-        other_models: Models besides the one it is trained from.
         reads_index: `index=` is given to both `train` and `load`: where it finds its passages.
+        learns_rationales: Whether by its options it can't do with rows of which none has a rationale.
         each_rationale: It learns every rationale of an input, not the first alone.
     """
 
@@ -43,9 +45,10 @@ class StudentKind:
     options: type
     train: Callable[..., Student]
     load: Callable[..., Student]
+    check: Callable[[str, Any], None]
     options_need: Callable[[Any], Mapping[str, str]] = _nothing
-    other_models: Callable[[Any], Sequence[str]] = _none
     reads_index: bool = False
+    learns_rationales: Callable[[Any], bool] = _no
     each_rationale: bool = False
 
     def read_options(self, given: Any) -> Any:

@@ -15,6 +15,7 @@ from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model, model
 from rebase_hf.index.text_batches import Vectors, encode_distinct
 from rebase_hf.index.torch_batches import encode_with
 from rebase_hf.setfit_training import add_missing_labels, load_body, new_head
+from rebase_hf.students.base_models import check_sentence_encoder
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.json_files import write_json
 from rebase_hf.students.kind import StudentKind, check_number
@@ -156,4 +157,5 @@ KIND = StudentKind(
     options=LinearOptions,
     train=train_linear_student,
     load=load_linear_student,
+    check=lambda base_model, options: check_sentence_encoder(base_model.removeprefix(STATIC_PREFIX), static=True),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import require
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_choice, check_number
 from rebase_hf.students.saving import SavedStudent, saving
@@ -232,4 +233,6 @@ KIND = StudentKind(
     options=Seq2SeqOptions,
     train=train_seq2seq_student,
     load=load_seq2seq_student,
+    check=lambda base_model, options: check_auto_model(AUTO_CLASS, base_model),
+    learns_rationales=lambda options: options.rationales in ("target", "task"),
 )

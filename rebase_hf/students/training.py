@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.embedding_model import find_embedding_model
 from rebase_hf.errors import StudentError
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.named import KINDS, kind_for
@@ -100,6 +99,7 @@ def train_on_rows(
     chosen = kind_for(task, kind, passages=have_passages(rows))
     read = chosen.read_options(options)
     chosen.require(read)
+    chosen.check(base_model or chosen.default_model, read)
     if not chosen.each_rationale:
         rows = distinct_rows(task, rows)
     where = {"index": index} if chosen.reads_index else {}
@@ -113,40 +113,28 @@ def check_base_model(
     options: Mapping[str, Any] | None = None,
     *,
     passages: bool = False,
+    rationales: bool = True,
 ) -> None:
     """Raise when the student of a task could not be trained here: before anything is paid for its data.
 
     Args:
         passages: Its rows will have passages.
+        rationales: Some of its rows will have a rationale.
 
     Raises:
         MissingExtraError: What this kind of student is trained with is not installed.
-        StudentError: The kind does not fit the task, an option is wrong, or the base model is neither a folder, nor
-            in the local cache, nor to be had from the Hub.
+        StudentError: The kind does not fit the task, an option is wrong, or the base model is of another kind, or
+            neither a folder, nor in the local cache, nor to be had from the Hub.
     """
     chosen = kind_for(task, kind, passages=passages)
     read = chosen.read_options(options)
     chosen.require(read)
-    for name in (base_model or chosen.default_model, *chosen.other_models(read)):
-        _check_model(name)
-
-
-def _check_model(name: str) -> None:
-    found = find_embedding_model(name)
-    if Path(found).is_dir():
-        return
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        hf_hub_download(found, "config.json")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        reason = " ".join(str(error).split())
+    if not rationales and chosen.learns_rationales(read):
         raise StudentError(
-            f"The student's base model `{found}` is neither a folder here nor in the local cache, and the Hub "
-            f"does not give it ({reason}). Name another with --base-model, or make the dataset alone with "
-            "`rebase-hf generate`."
-        ) from error
+            f"Student kind `{chosen.name}`, as its options are, learns rationales, and the rows will have none. Give "
+            f"the examples of task `{task.name}` rationales, take a method that gives some, or leave that option out."
+        )
+    chosen.check(base_model or chosen.default_model, read)
 
 
 def load_student(path_or_repo_id: str | Path, revision: str | None = None, *, index: Any = None) -> Student:

@@ -31,7 +31,7 @@ def letters(text):
         ("this is because of all that was said before\nAnswer: yes", "this is because of\nAnswer: yes"),
         ("withoutanyblankatallasinsomelanguages\nAnswer: yes", "withoutanyblankata\nAnswer: yes"),
         ("one step\nAnswer: no\nanother, longer step\nAnswer: yes", "one step\nAnswer:\nAnswer: yes"),
-        ("xyz\nAnswer: one two three fourth", "Answer: one two three fourth"),
+        ("xyz\nAnswer: one two three fourthx", "Answer: one two three fourthx"),
         ("a text that is longer than there is room for", "a text that is longer than the"),
         ("x\nAnswer: an answer that is itself too long", "x\nAnswer: an answer that is it"),
     ],
