@@ -18,7 +18,7 @@ from rebase_hf.task_file import Beside, Find, read_task_file
 Kind = Literal["classification", "extractive", "generation"]
 
 METRICS: dict[Kind, tuple[str, ...]] = {
-    "classification": ("accuracy", "macro_f1", "exact_match"),
+    "classification": ("accuracy", "macro_f1"),
     "extractive": ("squad_f1", "exact_match"),
     "generation": ("rouge_l", "exact_match", "chrf", "squad_f1"),
 }

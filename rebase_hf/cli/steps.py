@@ -204,6 +204,8 @@ def show_student(folder: Path, report: Mapping[str, Any]) -> None:
     typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds{shown}:")
     for name, count in comparison["leaks"].items():
         typer.echo(f"  ({count} rows of `{name}` overlapped these and were left out of training)")
+    if (gold := comparison["gold_rows"]) is not None and gold < comparison["train_rows"]:
+        typer.echo(f"  (`gold_rows` are {gold}, all that there are; the student had {comparison['train_rows']} rows)")
     rows = {"student on the rebased data": report["student"]}
     rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
     for name, scores in rows.items():

@@ -12,6 +12,7 @@ from rebase_hf.rows import Example
 from rebase_hf.students.active import ActiveSynthesis
 from rebase_hf.students.active_round import ActiveSettings
 from rebase_hf.students.growing_rows import GrowingRows
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.new_features import Encode, NewFeatures, new_features
 from rebase_hf.students.processes import only_first_process
 from rebase_hf.students.row_columns import check_map_style, input_rows, source_addresses, spread_rows
@@ -102,8 +103,11 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         self.metric = metric
         self.development = development
         self.max_rows = max_rows
+        check_number("max_rows", max_rows, 1, whole=True)
+        if batch_size is not None:
+            check_number("batch_size", batch_size, 1, whole=True)
         if development is not None:
-            check_map_style(development)
+            check_map_style(development, "`development`")
         self._encode, self._batch_size = encode, batch_size
         self._rows: GrowingRows | None = None
         self._features: NewFeatures | None = None
@@ -114,7 +118,7 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         trainer = calling_trainer()
         if trainer is None or "st_model" in event:
             return
-        check_map_style(trainer.train_dataset)
+        check_map_style(trainer.train_dataset, "The Trainer's train_dataset")
         self._rows = GrowingRows(trainer.train_dataset, self.active.settings.max_new_rows)
         trainer.train_dataset = self._rows
 
@@ -132,6 +136,11 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             self._sources += source_addresses(self.development)
             self._developed = input_rows(self.active.task, self.development)
         kept = found_in_checkpoint(state, self.name) if state.global_step else None
+        if kept and len(kept["examples"]) > self.active.settings.max_new_rows:
+            raise StudentError(
+                f"The checkpoint has {len(kept['examples'])} rows that joined, and max_new_rows is "
+                f"{self.active.settings.max_new_rows}. Resume with the number that the training began with."
+            )
         rows.forget_added()
         self.active.begin(kept)
         only_first_process(lambda: self.active.check(self._asked_about()[1]))

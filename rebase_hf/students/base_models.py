@@ -1,4 +1,4 @@
-"""Whether a model is one that a kind of student can be trained from: told by its configuration alone, before all else."""
+"""Whether a model is one that a kind of student can be trained from: told by its configuration alone."""
 
 import json
 from pathlib import Path
@@ -109,7 +109,7 @@ def _config_of(name: str, wanted_by: str) -> Any:
 
 def _not_there(name: str, error: Exception) -> StudentError:
     return StudentError(
-        f"The student's base model `{name}` is neither a folder here nor in the local cache, and the Hub does not give "
-        f"it ({' '.join(str(error).split())}). Name another with --base-model, or make the dataset alone with "
+        f"The student's base model `{name}` is neither a folder here nor in the local cache, and the Hub does not "
+        f"give it ({' '.join(str(error).split())}). Name another with --base-model, or make the dataset alone with "
         "`rebase-hf generate`."
     )

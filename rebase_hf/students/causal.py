@@ -61,10 +61,10 @@ class CausalOptions:
     rationale_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
-        check_number("max_length", self.max_length, 2 * MAX_TARGET_TOKENS)
-        check_number("lora_rank", self.lora_rank, 0, 1024)
-        check_number("rationale_weight", self.rationale_weight, 0)
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("max_length", self.max_length, 2 * MAX_TARGET_TOKENS, whole=True)
+        check_number("lora_rank", self.lora_rank, 0, 1024, whole=True)
+        check_number("rationale_weight", self.rationale_weight, 0, 1e6)
         if self.learning_rate is not None:
             check_number("learning_rate", self.learning_rate, 1e-8, 1)
         if self.rationales is not None:

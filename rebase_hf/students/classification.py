@@ -12,7 +12,7 @@ from rebase_hf.setfit_training import add_missing_labels, import_setfit, train_s
 from rebase_hf.students.base_models import check_sentence_encoder
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
+from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
 from rebase_hf.students.saving import PICKLE, SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.task import Task
@@ -35,8 +35,8 @@ class SetFitOptions:
     max_length: int = 128
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
 class SetFitStudent:
@@ -113,12 +113,8 @@ def train_setfit_student(
 def load_setfit_student(saved: SavedStudent) -> SetFitStudent:
     """Load a saved SetFit student without unpickling anything or running code from its folder."""
     setfit = import_setfit()
-    from sentence_transformers import SentenceTransformer
-
-    refuse_foreign_modules(saved.folder)
     labels = list(saved.task.labels)
-    with quiet_loading():
-        body = SentenceTransformer(str(saved.folder), model_kwargs={"use_safetensors": True})
+    body = load_saved_body(saved.folder)
     head = read_head(saved.folder, labels).fitted(labels)
     model = setfit.SetFitModel(model_body=body, model_head=head, labels=labels)
     return SetFitStudent(saved.task, model, saved.facts)

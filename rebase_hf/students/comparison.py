@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from rebase_hf.errors import StudentError
-from rebase_hf.students.kind import StudentKind
+from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.metrics import ERRORS, METRIC_FUNCTIONS, score
 from rebase_hf.students.named import kind_for
 from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, example_row, training_rows
-from rebase_hf.students.training import DEFAULT_MAX_PAIRS, have_passages, train_on_rows
+from rebase_hf.students.training import DEFAULT_MAX_PAIRS, LAST_SEED, have_passages, train_on_rows
 from rebase_hf.task import Task
 from rebase_hf.training_run import hub_bar
 
@@ -83,7 +83,7 @@ class Comparison:
 
 
 def compare(
-    task: Task,
+    task: Any,
     dataset: Any,
     *,
     kind: str | None = None,
@@ -109,6 +109,7 @@ def compare(
     Rows that give away held-out rows are left out of what each is trained on, and counted.
 
     Args:
+        task: A Task, or whatever `Task.load` takes.
         dataset: Rows to train on, as `train_student` takes them.
         kind: The kind of student; None takes the one that fits the task and its rows.
         evaluation: Labelled rows to score on; by default the task's evaluation rows.
@@ -118,8 +119,11 @@ def compare(
     Raises:
         StudentError: There are no rows to score on, no seeds, or a student can't be trained.
     """
-    if not seeds:
-        raise StudentError("`seeds` is empty; give at least one seed.")
+    task = Task.load(task)
+    if not isinstance(seeds, Sequence) or not seeds:
+        raise StudentError(f"`seeds` is {seeds!r}; give a list with at least one seed, such as (0, 1, 2).")
+    for seed in seeds:
+        check_number("seeds", seed, 0, LAST_SEED, whole=True)
     held_out = evaluation_fields(task, evaluation)
     given = training_rows(task, dataset)
     chosen = kind_for(task, kind, passages=have_passages(given))

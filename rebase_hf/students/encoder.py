@@ -43,9 +43,9 @@ class EncoderOptions:
     max_length: int = 256
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
 class EncoderStudent:

@@ -48,9 +48,9 @@ class ExtractiveOptions:
     no_answer_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 16)
+        check_number("max_length", self.max_length, 16, whole=True)
         if self.no_answer_threshold is not None:
             check_number("no_answer_threshold", self.no_answer_threshold, -float("inf"))
 

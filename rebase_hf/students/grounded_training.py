@@ -73,9 +73,9 @@ class GroundedOptions:
             if not isinstance(getattr(self, name), kind):
                 raise StudentError(f"Option `{name}` is {getattr(self, name)!r}; expected a {kind.__name__}.")
         self.reading.check()
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
 def train_grounded_student(

@@ -58,7 +58,7 @@ class StudentKind:
             StudentError: A name or a value is wrong.
         """
         try:
-            return read_options(self.options, given or None, f"A `{self.name}` student")
+            return read_options(self.options, given or None, f"Student kind `{self.name}`")
         except TaskError as error:
             raise StudentError(str(error)) from error
 
@@ -69,18 +69,19 @@ class StudentKind:
             MissingExtraError: With the line that installs it.
         """
         for module, extra in {**self.needs, **self.options_need(options)}.items():
-            require(module, what=f"A `{self.name}` student", extra=extra)
+            require(module, what=f"Student kind `{self.name}`", extra=extra)
 
 
-def check_number(name: str, value: Any, low: float, high: float = float("inf")) -> None:
+def check_number(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """Raise where an option's number is not within a range.
 
     Raises:
-        StudentError: It is not, or is no number.
+        StudentError: It is not, or is no number, or no whole one where that is wanted.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        wanted = f"from {low:g} to {high:g}" if high < float("inf") else f"of at least {low:g}"
-        raise StudentError(f"Option `{name}` is {value!r}; expected a number {wanted}.")
+    fitting = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not fitting or not low <= value <= high:
+        wanted = f"from {low:.10g} to {high:.10g}" if high < float("inf") else f"of at least {low:g}"
+        raise StudentError(f"Option `{name}` is {value!r}; expected a {'whole ' * whole}number {wanted}.")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

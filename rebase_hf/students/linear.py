@@ -19,7 +19,7 @@ from rebase_hf.students.base_models import check_sentence_encoder
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.json_files import write_json
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
+from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
 from rebase_hf.students.saving import PICKLE, SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.vector_cache import cache_file, encode_once
@@ -121,11 +121,7 @@ def train_linear_student(
 
 def load_linear_student(saved: SavedStudent) -> LinearStudent:
     """Load a saved linear student without unpickling anything or running code from its folder."""
-    from sentence_transformers import SentenceTransformer
-
-    refuse_foreign_modules(saved.folder)
-    with quiet_loading():
-        body = SentenceTransformer(str(saved.folder), model_kwargs={"use_safetensors": True})
+    body = load_saved_body(saved.folder)
     return LinearStudent(saved.task, body, read_head(saved.folder, list(saved.task.labels)), saved.facts)
 
 

@@ -105,8 +105,7 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
             f"{manifest_file} is of format `{manifest.get('format')}`; this version reads {FORMAT}. "
             "Upgrade rebase-hf, or train the student again."
         )
-    facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
-    return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), facts)
+    return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), read_json(folder / FACTS))
 
 
 def library_versions() -> dict[str, str]:

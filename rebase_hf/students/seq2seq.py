@@ -49,10 +49,10 @@ class Seq2SeqOptions:
     rationale_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
-        check_number("rationale_weight", self.rationale_weight, 0)
+        check_number("max_length", self.max_length, 4, whole=True)
+        check_number("rationale_weight", self.rationale_weight, 0, 1e6)
         if self.rationales is not None:
             check_choice("rationales", self.rationales, RATIONALES)
 

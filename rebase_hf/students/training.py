@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.named import KINDS, kind_for
 from rebase_hf.students.replacing import check_destination
@@ -13,6 +14,8 @@ from rebase_hf.students.student import Student, TrainingRow, distinct_rows, trai
 from rebase_hf.task import Task
 
 DEFAULT_MAX_PAIRS = 1200
+# NumPy takes no larger one.
+LAST_SEED = 2**32 - 1
 
 
 def train_student(
@@ -64,10 +67,13 @@ def train_student(
         check_destination(output_dir)
     every = True if kind is not None and kind_for(task, kind).each_rationale else None
     given = training_rows(task, dataset, include_examples=include_examples, rationales=every)
-    rows, _ = without_leaks(task, given, task.evaluation_rows())
+    held_out = task.evaluation_rows()
+    rows, leaks = without_leaks(task, given, held_out)
     student = train_on_rows(
         task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index, options=options
     )
+    if held_out:
+        student.facts = {**student.facts, "leaks": leaks}
     if output_dir is not None:
         student.save(output_dir)
     return student
@@ -94,14 +100,16 @@ def train_on_rows(
     Args:
         options: The kind's own: a mapping, or the dataclass that holds them.
     """
-    if max_pairs < 1:
-        raise StudentError(f"`max_pairs` is {max_pairs}; a student needs at least 1 to learn from.")
+    check_number("max_pairs", max_pairs, 1, whole=True)
+    check_number("seed", seed, 0, LAST_SEED, whole=True)
     chosen = kind_for(task, kind, passages=have_passages(rows))
     read = chosen.read_options(options)
     chosen.require(read)
     chosen.check(base_model or chosen.default_model, read)
     if not chosen.each_rationale:
         rows = distinct_rows(task, rows)
+    if index is not None and not chosen.reads_index:
+        raise StudentError(f"Student kind `{chosen.name}` reads no index. Leave `index` out, or take kind `grounded`.")
     where = {"index": index} if chosen.reads_index else {}
     return chosen.train(task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs, options=read, **where)
 

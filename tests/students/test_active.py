@@ -189,7 +189,14 @@ def test_a_teacher_that_is_not_there_is_told_before_the_training(home, plain_tri
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"max_new_rows": 0}, "max_new_rows is 0"), ({"easy_share": 1.0}, "easy_share is 1.0")],
+    [
+        ({"max_new_rows": 0}, "`max_new_rows` is 0"),
+        ({"easy_share": 1.0}, "`easy_share` is 1;"),
+        ({"easy_share": "a"}, "`easy_share` is 'a'"),
+        ({"min_gain": "x"}, "`min_gain` is 'x'"),
+        ({"min_gain": float("nan")}, "`min_gain` is nan"),
+        ({"seed": -1}, "`seed` is -1"),
+    ],
 )
 def test_wrong_settings_are_named(wrong, message):
     with pytest.raises(StudentError, match=message):

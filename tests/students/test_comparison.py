@@ -135,3 +135,19 @@ def test_rationales_of_the_dataset_are_learnt_and_others_need_none(tiny_t5):
     )
     assert compared.student.facts["rationales"] == "task"
     assert set(compared.scores) == {"student", "few_examples", "majority"}
+
+
+def test_rationales_that_the_dataset_has_not_are_no_silent_wish(tiny_t5):
+    task = Task.load({"name": "reverse", "instruction": "Turn.", "examples": [{"input": "xy", "output": "yx"}]})
+    rows, held_out = [{"input": "ab", "output": "ba"}], [{"input": "zz", "output": "zz"}]
+    with pytest.raises(StudentError, match="not one of the 2 rows of task `reverse` has a rationale"):
+        compare(task, rows, seeds=(0,), base_model=tiny_t5, evaluation=held_out, rationales="task")
+
+
+def test_a_task_may_be_a_file_and_seeds_are_a_list(task, tmp_path):
+    (tmp_path / "task.yaml").write_text(task.to_yaml())
+    with pytest.raises(StudentError, match="has no evaluation rows"):
+        compare(str(tmp_path / "task.yaml"), ROWS)
+    for seeds, message in ((3, "`seeds` is 3; give a list"), ((), "`seeds` is"), ([-1], "`seeds` is -1; expected a")):
+        with pytest.raises(StudentError, match=message):
+            compare(task, ROWS, seeds=seeds)
