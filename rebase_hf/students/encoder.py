@@ -114,7 +114,8 @@ def train_encoder_student(
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL, **label_config(names))
-        max_length = min(options.max_length, int(tokenizer.model_max_length))
+        # In the saved tokenizer too: where another library cuts a text, it cuts it as here.
+        max_length = tokenizer.model_max_length = min(options.max_length, int(tokenizer.model_max_length))
         # Each row is prepared once, however often it is shown, and not at all where it never is.
         prepared = dict(zip(distinct, _features(tokenizer, [texts[row] for row in distinct], max_length), strict=True))
         for row, feature in prepared.items():

@@ -20,7 +20,7 @@ from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
-from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
+from rebase_hf.students.trainer_run import load_pretrained, run_trainer
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
@@ -134,12 +134,12 @@ def train_extractive_student(
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL)
         max_length = min(options.max_length, int(tokenizer.model_max_length))
-        features = _all_features(task, tokenizer, rows, max_length)
+        shown = shown_windows(task, tokenizer, rows, max_length=max_length, count=max_pairs, seed=seed)
         run_trainer(
             Trainer,
             TrainingArguments,
             model,
-            [features[place] for place in repeat_rows(len(features), max_pairs, seed)],
+            shown,
             collator=DataCollatorWithPadding(tokenizer),
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
@@ -214,26 +214,45 @@ def _windows(tokenizer: Any, question: str, context: str, longest: int) -> list[
     return windows
 
 
-def _all_features(task: Task, tokenizer: Any, rows: Sequence[TrainingRow], max_length: int) -> list[dict[str, Any]]:
-    features = [feature for row in rows for feature in _features(task, tokenizer, row.fields, max_length)]
-    if not any(feature["end_positions"] for feature in features):
+def shown_windows(
+    task: Task, tokenizer: Any, rows: Sequence[TrainingRow], *, max_length: int, count: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return exactly `count` windows: those of all rows in a shuffled order, again and again.
+
+    Rows are drawn before they are prepared, each once; a row whose answer is somewhere else than in its text teaches
+    nothing, and is not drawn.
+
+    Raises:
+        StudentError: In no row does the answer stand in the text.
+    """
+    field = context_field(task)
+    useful = [row.fields for row in rows if row.fields[task.output] in row.fields[field]]
+    if not any(row[task.output] for row in useful):
         raise StudentError(
-            f"Task `{task.name}`: in none of {len(rows)} rows does `{task.output}` stand in "
-            f"`{context_field(task)}`, so there is no span to learn from."
+            f"Task `{task.name}`: in none of {len(rows)} rows does `{task.output}` stand in `{field}`, so there is no "
+            "span to learn from."
         )
-    return features
+    chance = np.random.default_rng(seed)
+    prepared: dict[int, list[dict[str, Any]]] = {}
+    shown: list[dict[str, Any]] = []
+    while len(shown) < count:
+        windows: list[dict[str, Any]] = []
+        for place in chance.permutation(len(useful)).tolist():
+            if len(shown) + len(windows) >= count:
+                break
+            if place not in prepared:
+                prepared[place] = _features(task, tokenizer, useful[place], max_length)
+            windows += prepared[place]
+        # Of a long text all windows come at once; they are not to share a batch.
+        shown += [windows[place] for place in chance.permutation(len(windows)).tolist()]
+    return shown[:count]
 
 
 def _features(task: Task, tokenizer: Any, row: Mapping[str, str], max_length: int) -> list[dict[str, Any]]:
-    """Return a row's windows with the places of the answer's first and last token; (0, 0) where it is not in one.
-
-    A row whose answer is somewhere else than in its text teaches nothing, and has none.
-    """
+    """Return a row's windows with the places of the answer's first and last token; (0, 0) where it is not in one."""
     question, context = split_inputs(task, row)
     answer = row[task.output]
-    begin = context.find(answer) if answer else -1
-    if answer and begin < 0:
-        return []
+    begin = context.find(answer)
     end = begin + len(answer)
     features = []
     for window in _windows(tokenizer, question, context, max_length):

@@ -177,8 +177,9 @@ def test_rows_of_the_evaluation_set_are_not_to_be_asked_about(home, triage, bank
     with TGIServer() as server:
         active = make(triage, bank_index, server.url)
         active.check(SAID)
-        with pytest.raises(StudentError, match="Row 12 that .* is a row of the evaluation set of task `triage`"):
-            active.check([*SAID, {"message": held_out[1]["message"].upper()}])
+        for near in (held_out[1]["message"].upper(), held_out[2]["message"] + " now"):
+            with pytest.raises(StudentError, match="Row 12 that .* gives away the evaluation set of task `triage`"):
+                active.check([*SAID, {"message": near}])
         assert not server.chat_requests
 
 

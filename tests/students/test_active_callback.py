@@ -211,6 +211,35 @@ def test_a_metric_of_the_evaluation_may_decide(home, plain_triage, bank_index, t
             wrong.train()
 
 
+@pytest.mark.parametrize("metric", [None, "eval_a_right", "eval_b_right", "eval_c_right"])
+def test_of_several_evaluation_sets_the_one_with_the_metric_decides(
+    home, plain_triage, bank_index, tiny_bert, tmp_path, metric
+):
+    rows = classification_rows(tiny_bert)
+    with TGIServer(answer=answer) as server:
+        active, trainer = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, metric=metric)
+        trainer.eval_dataset = {"a": rows, "b": rows.select([3])}
+        trainer.compute_metrics = lambda said: {"right": float(len(said.label_ids))}
+        if metric == "eval_c_right":
+            with pytest.raises(StudentError, match="no metric `eval_c_right`; it has eval_a_loss.*, eval_b_right"):
+                trainer.train()
+            return
+        trainer.train()
+    assert [one["step"] for one in active.active.rounds] == [5, 10]
+    scores = {point["score"] for point in active.active.curve}
+    assert metric is None or scores == {12.0 if metric == "eval_a_right" else 1.0}
+
+
+def test_a_smaller_number_of_rows_than_have_joined_is_refused(home, plain_triage, bank_index, tiny_bert, tmp_path):
+    each = {"save_strategy": "epoch", "logging_strategy": "no"}
+    with TGIServer(answer=answer) as server:
+        _, trainer = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, settings=each)
+        trainer.train()
+        _, again = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, max_new_rows=4)
+        with pytest.raises(StudentError, match="has 8 rows that joined, and max_new_rows is 4"):
+            again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-15"))
+
+
 def test_rows_whose_labels_are_numbered_otherwise_are_encoded_as_they_are(
     home, plain_triage, bank_index, tiny_bert, tmp_path
 ):

@@ -97,6 +97,19 @@ def test_a_plain_pipeline_gives_the_same_labels(saved):
     assert [found["label"] for found in classify(QUESTIONS)] == student.predict(QUESTIONS)
 
 
+def test_a_plain_pipeline_cuts_long_texts_where_the_student_does(task, tiny_bert, tmp_path):
+    from transformers import AutoTokenizer, pipeline
+
+    options = {"max_pairs": 60, "learning_rate": 3e-3, "max_length": 12, "output_dir": tmp_path / "s"}
+    student = train_student(task, ROWS, kind="encoder", base_model=tiny_bert, **options)
+    assert AutoTokenizer.from_pretrained(tmp_path / "s").model_max_length == 12
+    classify = pipeline("text-classification", str(tmp_path / "s"), device="cpu", truncation=True)
+    long = "my parcel has not arrived yet " + "please refund the payment on my card " * 60
+    [found] = classify([long])
+    assert found["label"] == student.predict([long])[0]
+    assert found["score"] == pytest.approx(student.predict_proba([long]).max(), abs=1e-4)
+
+
 def test_a_plain_pipeline_takes_pairs(saved_pairs):
     from transformers import pipeline
 

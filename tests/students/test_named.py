@@ -45,9 +45,7 @@ def test_an_unknown_kind_is_named_with_the_nearest():
 
 
 def test_an_unknown_option_is_named_with_the_nearest():
-    with pytest.raises(
-        StudentError, match="`encoder` has no option `batchsize`; did you mean `batch_size`"
-    ):
+    with pytest.raises(StudentError, match="`encoder` has no option `batchsize`; did you mean `batch_size`"):
         KINDS["encoder"].read_options({"batchsize": 4})
     with pytest.raises(StudentError, match="its options are C"):
         KINDS["linear"].read_options({"rationales": "task"})
