@@ -12,16 +12,17 @@ knowledge/              grounded students with a knowledge store: the index that
 local.json              grounded students: where their index lies on this machine; never published
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students.json_files import read_json, write_json
-from rebase_hf.students.replacing import MANIFEST, is_incomplete, replacing
+from rebase_hf.students.replacing import FILES, MANIFEST, is_incomplete, replacing
 from rebase_hf.task import Task
 
 FORMAT = 1
@@ -105,7 +106,18 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
             f"{manifest_file} is of format `{manifest.get('format')}`; this version reads {FORMAT}. "
             "Upgrade rebase-hf, or train the student again."
         )
+    _check_files(folder, manifest.get(FILES) or [])
     return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), read_json(folder / FACTS))
+
+
+def _check_files(folder: Path, names: Iterable[str]) -> None:
+    """Raise where a file of a student is missing that it can't do without, and that its downloading would bring."""
+    for name in names:
+        wanted = any(fnmatch(name, kind) for kind in DOWNLOADED) and not any(fnmatch(name, k) for k in NOT_DOWNLOADED)
+        # An index has a check of its own, and says what to give.
+        own = name != LOCAL and not name.startswith(f"{KNOWLEDGE}/")
+        if wanted and own and not (folder / name).is_file():
+            raise StudentError(f"{folder} lacks `{name}`. The student is damaged; save or download it again.")
 
 
 def library_versions() -> dict[str, str]:

@@ -3,6 +3,7 @@ import statistics
 
 import pytest
 
+from rebase_hf.cli.steps import show_student
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare
 from rebase_hf.students.comparison import _drawn_gold
@@ -142,6 +143,14 @@ def test_rationales_that_the_dataset_has_not_are_no_silent_wish(tiny_t5):
     rows, held_out = [{"input": "ab", "output": "ba"}], [{"input": "zz", "output": "zz"}]
     with pytest.raises(StudentError, match="not one of the 2 rows of task `reverse` has a rationale"):
         compare(task, rows, seeds=(0,), base_model=tiny_t5, evaluation=held_out, rationales="task")
+
+
+@pytest.mark.parametrize(("gold", "told"), [(3, True), (9, False), (None, False)])
+def test_it_is_said_where_there_were_fewer_gold_rows(comparison, capsys, tmp_path, gold, told):
+    report = comparison.to_report() | {"evaluation": {"rows": 2}}
+    report["comparison"] |= {"gold_rows": gold, "train_rows": 9}
+    show_student(tmp_path, report)
+    assert ("(`gold_rows` are 3, all that there are; the student had 9 rows)" in capsys.readouterr().out) == told
 
 
 def test_a_task_may_be_a_file_and_seeds_are_a_list(task, tmp_path):

@@ -28,12 +28,14 @@ def small(tmp_path_factory):
     return train_student(task, ROWS, kind="linear", base_model=base, output_dir=folder / "s"), folder / "s"
 
 
-@pytest.mark.parametrize("name", ["modules.json", "model.safetensors", "training.json", "head.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["modules.json", "model.safetensors", "training.json", "head.safetensors", "tokenizer.json"]
+)
 def test_a_file_that_is_missing_is_named(small, tmp_path, name):
     folder = shutil.copytree(small[1], tmp_path / "s")
     for file in folder.rglob(name):
         file.unlink()
-    with pytest.raises(StudentError, match=name if name != "model.safetensors" else "The student is damaged"):
+    with pytest.raises(StudentError, match=f"lacks `{name}`. The student is damaged"):
         load_student(folder)
 
 

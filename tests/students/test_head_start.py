@@ -1,4 +1,5 @@
 import pytest
+from transformers import DataCollatorWithPadding
 
 from rebase_hf.students.encoder import label_config
 from rebase_hf.students.head_start import fit_head
@@ -9,8 +10,6 @@ from tests.doubles.tiny_models import ROWS
 
 @pytest.fixture
 def model_and_rows(tiny_bert):
-    from transformers import DataCollatorWithPadding
-
     model, tokenizer = load_pretrained(
         "AutoModelForSequenceClassification", tiny_bert, **label_config(["billing", "shipping", "account"])
     )
@@ -42,6 +41,15 @@ def test_a_device_without_double_precision_will_do(model_and_rows):
     with NoDoublesOnDevice():
         fit_head(model, rows, collator)
     assert right(model, rows, collator) >= 0.75
+
+
+def test_a_model_that_judges_every_token_keeps_its_head(tiny_chat):
+    model, tokenizer = load_pretrained("AutoModelForSequenceClassification", tiny_chat, num_labels=3)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    features = [{**tokenizer(text), "labels": place % 3} for place, text in enumerate(("ab", "abcd", "a", "abc"))]
+    fit_head(model, features, DataCollatorWithPadding(tokenizer))
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
 
 
 def test_labels_weigh_equally_however_many_rows_they_have(model_and_rows):
