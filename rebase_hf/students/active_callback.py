@@ -11,7 +11,7 @@ from rebase_hf.quality.gate import CheckOptions
 from rebase_hf.rows import Example
 from rebase_hf.students.active import ActiveSynthesis
 from rebase_hf.students.active_round import ActiveSettings
-from rebase_hf.students.growing_rows import GrowingRows
+from rebase_hf.students.growing_rows import GrowingRows, growing_rows
 from rebase_hf.students.kind import check_number
 from rebase_hf.students.new_features import Encode, NewFeatures, new_features
 from rebase_hf.students.processes import only_first_process
@@ -125,7 +125,7 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Check what can be checked, and begin anew or with the rows of a checkpoint."""
-        rows = self._trained_rows(args, state, event)
+        rows = growing_rows(self._rows, args, state, event)
         keep_all = not args.remove_unused_columns
         tokenizer = event.get("processing_class")
         self._features = new_features(
@@ -204,30 +204,6 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         rows = [example.to_record() for example in self.active.examples]
         told = {"rounds": self.active.rounds, "curve": self.active.curve, "stopped": self.active.stopped}
         write_json(state, args.output_dir, f"{self.name}.json", told | {"rows": rows})
-
-    def _trained_rows(self, args: Any, state: Any, event: Mapping[str, Any]) -> GrowingRows:
-        """Return the rows that can grow, once it is sure that the training goes over them."""
-        if "st_model" in event:
-            raise StudentError(
-                "SetFit draws its pairs before it trains, so rows can't join meanwhile. Leave the callback out of its "
-                "Trainer, and call active_setfit.train_in_rounds(trainer, callback) in place of trainer.train()."
-            )
-        loader = event["train_dataloader"]
-        if self._rows is None or loader.dataset is not self._rows:
-            raise StudentError(
-                "The training rows can't grow: the Trainer's train_dataset was set, or the callback added, after the "
-                "Trainer was made. Give both to the Trainer: Trainer(..., train_dataset=..., callbacks=[...])."
-            )
-        if loader.num_workers and loader.persistent_workers:
-            raise StudentError(
-                "dataloader_persistent_workers=True keeps copies of the training rows in other processes, which new "
-                "rows would not reach. Set it to False."
-            )
-        if args.eval_strategy == "no":
-            raise StudentError("Rows are asked for at evaluations, and there are none. Set eval_strategy='epoch'.")
-        if state.num_train_epochs < 2:
-            raise StudentError("New rows join at the next epoch, and there is one alone. Set num_train_epochs to 2.")
-        return self._rows
 
     def _due(self, state: Any, control: Any) -> bool:
         """Whether rows are to be asked for, now that there is an evaluation, and will be trained on."""

@@ -1,7 +1,7 @@
 """The usual classification student: SetFit on the task's labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.setfit_training import add_missing_labels, import_setfit, train_setfit
 from rebase_hf.students.base_models import check_sentence_encoder
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
 from rebase_hf.students.saving import PICKLE, SavedStudent, saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading
 
@@ -39,7 +40,7 @@ class SetFitOptions:
         check_number("max_length", self.max_length, 4, whole=True)
 
 
-class SetFitStudent:
+class SetFitStudent(Classifier):
     """A SetFit model that gives the task's labels.
 
     Attributes:
@@ -53,11 +54,6 @@ class SetFitStudent:
         self.model = model
         self.facts: Mapping[str, Any] = dict(facts)
 
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
-
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
         texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
@@ -67,10 +63,6 @@ class SetFitStudent:
             classes = np.asarray(self.model.model_head.classes_, dtype=int)
             probabilities[:, classes] = self.model.predict_proba(texts, as_numpy=True, show_progress_bar=False)
         return probabilities
-
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.
@@ -102,7 +94,7 @@ def train_setfit_student(
     texts, labels = add_missing_labels(
         [task.input_text(row.fields) for row in rows], [row.fields[task.output] for row in rows], task.labels
     )
-    settings = {"max_pairs": max_pairs, "batch_size": options.batch_size, "max_length": options.max_length}
+    settings = {"max_pairs": max_pairs, **asdict(options)}
     model = train_setfit(texts, labels, label_names=list(task.labels), base_model=base_model, seed=seed, **settings)
     facts = training_facts(
         task, rows, base_model=base_model or DEFAULT_MODEL, seed=seed, settings={"method": "SetFit", **settings}

@@ -3,17 +3,15 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rebase_hf.errors import StudentError
-from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.leaks import without_leaks
+from rebase_hf.students.contenders import contenders_of, drawn_gold
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.metrics import ERRORS, METRIC_FUNCTIONS, score
 from rebase_hf.students.named import kind_for
-from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, example_row, training_rows
+from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, training_rows
 from rebase_hf.students.training import DEFAULT_MAX_PAIRS, LAST_SEED, have_passages, train_on_rows
 from rebase_hf.task import Task
 from rebase_hf.training_run import hub_bar
@@ -127,12 +125,12 @@ def compare(
     held_out = evaluation_fields(task, evaluation)
     given = training_rows(task, dataset)
     chosen = kind_for(task, kind, passages=have_passages(given))
-    contenders, leaks = _contenders(task, given, held_out, chosen, options)
+    contenders, leaks = contenders_of(task, given, held_out, chosen, options)
     scores: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     kept: Student | None = None
     for seed, name in _with_progress([(seed, name) for seed in seeds for name in contenders]):
         one = contenders[name]
-        rows = _drawn_gold(one.rows, contenders["student"].rows, seed) if name == "gold_rows" else one.rows
+        rows = drawn_gold(one.rows, contenders["student"].rows, seed) if name == "gold_rows" else one.rows
         trained = train_on_rows(
             task,
             rows,
@@ -156,79 +154,11 @@ def compare(
         max_pairs=kept.facts.get("max_pairs", max_pairs),
         train_rows=len(contenders["student"].rows),
         few_examples=len(contenders["few_examples"].rows),
-        gold_rows=len(_drawn_gold(gold.rows, contenders["student"].rows, seeds[0])) if gold else None,
+        gold_rows=len(drawn_gold(gold.rows, contenders["student"].rows, seeds[0])) if gold else None,
         evaluation_rows=len(held_out),
         leaks={name: count for name, count in leaks.items() if count},
         base_model=str(kept.facts["base_model"]),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Contender:
-    """What one student is trained on, and how."""
-
-    rows: Sequence[TrainingRow]
-    options: Any
-
-
-def _contenders(
-    task: Task,
-    dataset: Sequence[TrainingRow],
-    held_out: Sequence[Mapping[str, str]],
-    kind: StudentKind,
-    options: Mapping[str, Any],
-) -> tuple[dict[str, _Contender], dict[str, int]]:
-    """Return what each student is trained on, and how many rows of it were left out as leaks."""
-    given = {"student": dataset, "few_examples": [example_row(task, example) for example in task.examples]}
-    if gold := task.train_rows():
-        given["gold_rows"] = training_rows(task, gold)
-    contenders, leaks = {}, {}
-    for name, rows in given.items():
-        kept, leaks[name] = without_leaks(task, rows, held_out, what=f"rows of `{name}`")
-        contenders[name] = _Contender(kept, _options_for(name, kept, kind, options))
-    few = contenders["few_examples"]
-    if kind.name == "grounded":
-        return _reasoning_only(task, contenders), leaks
-    if phrases := phrase_rows(task):
-        contenders["examples_and_phrases"] = replace(few, rows=[*few.rows, *phrases])
-    return contenders, leaks
-
-
-def _options_for(name: str, rows: Sequence[TrainingRow], kind: StudentKind, options: Mapping[str, Any]) -> Any:
-    """Return the options, for others than the student without the one on rationales where their rows have none."""
-    if name == "student" or any(row.rationale for row in rows):
-        return kind.read_options(options)
-    return kind.read_options({name: value for name, value in options.items() if name != "rationales"})
-
-
-def _reasoning_only(task: Task, contenders: Mapping[str, _Contender]) -> dict[str, _Contender]:
-    """Return the contenders of a student that reads: it, the same without passages, and others, which read none."""
-    student = contenders["student"]
-    without = replace(student.options, knowledge=False)
-    reads = student.options.knowledge and any(row.passages for row in student.rows)
-    told = replace(without, reasoning=task.reasons)
-    return {
-        "student": student,
-        **({"reasoning_only": replace(student, options=without)} if reads else {}),
-        **{name: replace(one, options=told) for name, one in contenders.items() if name != "student"},
-    }
-
-
-def _drawn_gold(gold: Sequence[TrainingRow], student: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
-    """Return the task's examples and as many of its labelled rows as the student has others, or all there are."""
-    examples = [row for row in gold if row.is_example]
-    others = [row for row in gold if not row.is_example]
-    wanted = sum(not row.is_example for row in student)
-    drawn = np.random.default_rng(seed).permutation(len(others))[:wanted]
-    return [*examples, *(others[place] for place in sorted(drawn.tolist()))]
-
-
-def phrase_rows(task: Task) -> list[TrainingRow]:
-    """Return the labels' phrases as rows with these labels; none where there are none, or several inputs."""
-    if len(task.inputs) > 1:
-        return []
-    described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
-    return [TrainingRow({task.inputs[0]: phrase, task.output: label}) for label, phrase in described.items()]
 
 
 def _majority_scores(

@@ -4,8 +4,8 @@ A task with several inputs (a premise and a hypothesis, a question and a passage
 every layer compares them; SetFit and the linear student read one text of both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from rebase_hf.errors import StudentError
 from rebase_hf.setfit_training import add_missing_labels
 from rebase_hf.students.base_models import check_classifier
 from rebase_hf.students.batches import labels_in_turn, longest_first
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.head_start import fit_head
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.students.trainer_run import load_pretrained, run_trainer
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
@@ -48,7 +49,7 @@ class EncoderOptions:
         check_number("max_length", self.max_length, 4, whole=True)
 
 
-class EncoderStudent:
+class EncoderStudent(Classifier):
     """An encoder with a classification head over the task's labels."""
 
     kind = "encoder"
@@ -58,11 +59,6 @@ class EncoderStudent:
         self.model = model
         self.tokenizer = tokenizer
         self.facts: Mapping[str, Any] = dict(facts)
-
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
 
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
@@ -79,10 +75,6 @@ class EncoderStudent:
             # In double precision on the CPU: Apple's GPUs have none.
             probabilities[batch] = logits.cpu().double().softmax(-1).numpy()[:, places]
         return probabilities
-
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and `pipeline("text-classification", folder)` read."""
@@ -144,8 +136,7 @@ def train_encoder_student(
         settings={
             "method": "encoder classification, linear probing then fine-tuning",
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
+            **asdict(options),
             "max_length": max_length,
         },
     )

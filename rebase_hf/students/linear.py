@@ -4,7 +4,7 @@ With static embeddings (a table of word vectors) it trains and answers in millis
 texts are encoded once and never again (`vector_cache.py`), whatever seeds, rows or settings change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from rebase_hf.index.text_batches import Vectors, encode_distinct
 from rebase_hf.index.torch_batches import encode_with
 from rebase_hf.setfit_training import add_missing_labels, load_body, new_head
 from rebase_hf.students.base_models import check_sentence_encoder
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.json_files import write_json
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
 from rebase_hf.students.saving import PICKLE, SavedStudent, saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.students.vector_cache import cache_file, encode_once
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
@@ -43,7 +44,7 @@ class LinearOptions:
         check_number("C", self.C, 1e-6)
 
 
-class LinearStudent:
+class LinearStudent(Classifier):
     """A frozen sentence encoder with a linear classifier."""
 
     kind = "linear"
@@ -54,19 +55,10 @@ class LinearStudent:
         self.head = head
         self.facts: Mapping[str, Any] = dict(facts)
 
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
-
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
         texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
         return self.head.probabilities(_encode(self.body, texts), list(self.task.labels))
-
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.

@@ -5,19 +5,19 @@ task of its own (distilling step by step); see `texts.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import require
 from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.facts import training_facts
-from rebase_hf.students.kind import StudentKind, check_choice, check_number
+from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.second_task import KEY, collating_both, with_second_task
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.targets import Targets, Tokens, choices_of
-from rebase_hf.students.texts import RATIONALES, answer_in, rationale_mode, second_task, source_text, target_text
+from rebase_hf.students.texts import RationaleOptions, answer_in, rationale_mode, second_task, source_text, target_text
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
 from rebase_hf.students.writing import forget_settings, write_texts
 from rebase_hf.task import Task
@@ -30,31 +30,24 @@ Texts = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Seq2SeqOptions:
+class Seq2SeqOptions(RationaleOptions):
     """How a sequence-to-sequence student is trained.
 
     Attributes:
         batch_size: Rows of one step.
         learning_rate: At the first step; it falls to zero at the last.
         max_length: What it reads is cut after so many tokens.
-        rationales: `target`: written before each answer; `task`: learnt under a prefix of its own, and not written
-            when it answers; `none`: not learnt. None takes `target` in a task that reasons.
-        rationale_weight: What the loss of a rationale counts beside an answer's, where it is a task of its own.
     """
 
     batch_size: int = 8
     learning_rate: float = 3e-4
     max_length: int = 512
-    rationales: str | None = None
-    rationale_weight: float = 1.0
 
     def __post_init__(self) -> None:
+        self.check_rationales()
         check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
         check_number("max_length", self.max_length, 4, whole=True)
-        check_number("rationale_weight", self.rationale_weight, 0, 1e6)
-        if self.rationales is not None:
-            check_choice("rationales", self.rationales, RATIONALES)
 
 
 class Seq2SeqStudent:
@@ -143,11 +136,8 @@ def train_seq2seq_student(
         settings={
             "method": "sequence to sequence",
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
-            "max_length": options.max_length,
+            **asdict(options),
             "rationales": mode,
-            **({"rationale_weight": options.rationale_weight} if mode == "task" else {}),
         },
     )
     return Seq2SeqStudent(task, model, tokenizer, facts)
@@ -234,5 +224,5 @@ KIND = StudentKind(
     train=train_seq2seq_student,
     load=load_seq2seq_student,
     check=lambda base_model, options: check_auto_model(AUTO_CLASS, base_model),
-    learns_rationales=lambda options: options.rationales in ("target", "task"),
+    learns_rationales=Seq2SeqOptions.wants_rationales,
 )

@@ -13,7 +13,6 @@ from rebase_hf.students.active_choice import choose_queries, without_repeats
 from rebase_hf.students.active_round import ActiveSettings
 from rebase_hf.students.growing_rows import GrowingRows
 from rebase_hf.students.setfit_figures import figures_of
-from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
 from tests.doubles.task_answers import about_the_row, shown_row
 from tests.doubles.tgi_server import TGIServer
@@ -30,12 +29,6 @@ def figures(said):
 
 def unsure(count=12):
     return figures([[0.4, 0.35, 0.25]] * (count // 2) + [[0.2, 0.5, 0.3]] * (count - count // 2))
-
-
-@pytest.fixture
-def plain_triage(triage):
-    """The task without its evaluation set."""
-    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})
 
 
 def make(task, index, teacher, **settings):

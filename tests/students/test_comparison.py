@@ -6,7 +6,7 @@ import pytest
 from rebase_hf.cli.steps import show_student
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare
-from rebase_hf.students.comparison import _drawn_gold
+from rebase_hf.students.contenders import drawn_gold
 from rebase_hf.students.student import training_rows
 from rebase_hf.task import Task
 from tests.doubles.tiny_models import ROWS
@@ -108,7 +108,7 @@ def test_a_student_of_as_many_gold_rows_stands_beside(gold_task, held_out, tiny_
 
 def test_gold_rows_are_drawn_anew_for_each_seed_and_alike_for_the_same(gold_task):
     gold, student = training_rows(gold_task, gold_task.train_rows()), training_rows(gold_task, ROWS[:5])
-    first, again, other = (_drawn_gold(gold, student, seed) for seed in (0, 0, 1))
+    first, again, other = (drawn_gold(gold, student, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert [row.is_example for row in first] == [True] + [False] * 5
 

@@ -3,7 +3,7 @@ import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare, load_student, train_student
-from rebase_hf.students.extractive import context_field, shown_windows, split_inputs
+from rebase_hf.students.answer_windows import context_field, row_windows, shown_windows, split_inputs
 from rebase_hf.students.student import training_rows
 from rebase_hf.task import Task
 
@@ -60,10 +60,8 @@ def test_answers_are_spans_of_the_text_also_of_a_long_one(saved):
 def test_the_answer_is_marked_in_the_window_that_holds_it_and_nowhere_else(task, tiny_bert):
     from transformers import AutoTokenizer
 
-    from rebase_hf.students.extractive import _features
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
+    features = row_windows(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
     marked = [f for f in features if (f["start_positions"], f["end_positions"]) != (0, 0)]
     assert 1 <= len(marked) < len(features)
     for feature in marked:
@@ -119,10 +117,8 @@ def test_rows_without_an_answer_teach_to_give_none(task, tiny_bert, tmp_path):
 def test_the_answer_is_nothing_in_every_window_of_a_row_without_one(task, tiny_bert):
     from transformers import AutoTokenizer
 
-    from rebase_hf.students.extractive import _features
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**NOTHING[0], "text": FILLER}, 96)
+    features = row_windows(task, tokenizer, {**NOTHING[0], "text": FILLER}, 96)
     assert len(features) > 1
     assert {(f["start_positions"], f["end_positions"]) for f in features} == {(0, 0)}
 

@@ -53,11 +53,6 @@ def setfit_trainer(encoder, folder, callbacks=(), *, rows=None, labels=None, col
     )
 
 
-@pytest.fixture
-def plain_triage(triage):
-    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})
-
-
 def test_figures_are_of_the_body_with_a_head_fitted_on_the_rows(tiny_encoder, tmp_path):
     rows = setfit_rows()
     witness, watched = Witness(rows["text"], rows["label"]), CartographyCallback(rows)

@@ -4,7 +4,7 @@ import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import train_student
-from rebase_hf.students.causal import _Preparation
+from rebase_hf.students.causal_rows import CausalRows
 from rebase_hf.students.chat_text import end_tokens
 from rebase_hf.students.seq2seq import _written
 from rebase_hf.students.student import TrainingRow
@@ -47,7 +47,7 @@ def test_a_writer_learns_the_answer_behind_a_long_rationale(tiny_t5, tiny_chat):
     model, tokenizer = load_pretrained("AutoModelForCausalLM", tiny_chat)
     task = Task.load(REASONED)
     row = TrainingRow({"input": "hi", "output": "rude"}, rationale="first this, then that, and so on. " * 40)
-    prepare = _Preparation(task, tokenizer, end_tokens(model, tokenizer), "target", 1024)
+    prepare = CausalRows(task, tokenizer, end_tokens(model, tokenizer), "target", 1024)
     feature = prepare.feature(row)
     assert tokenizer.decode(feature["input_ids"]).endswith("\nAnswer: rude<|end|>")
     assert sum(label != -100 for label in feature["labels"]) <= 256 and prepare.targets.shortened == 1
