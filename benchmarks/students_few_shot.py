@@ -8,7 +8,7 @@ and a linear head; two inputs are one text to it. Of longer test sets 600 rows a
 bank's index are kept under TMPDIR: a second run trains no teacher.
 
 generated    the student of the task's examples, its labels' phrases and the labelled rows (`include_phrases`)
-rows_alone   the same without the phrases, which `train_student` leaves out where it is not told to
+rows_alone   the same without the phrases (`include_phrases=False`)
 few          the student of the task's examples alone; a label without one is learnt from its phrase
 phrases      of the examples and all labels' phrases: all that the teacher has learnt from
 gold         of the examples, the phrases and as many human-labelled rows

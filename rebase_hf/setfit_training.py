@@ -140,6 +140,11 @@ def load_body(base_model: str | None, max_length: int | None = None) -> Any:
             "Give a folder or a Hub id of one."
         ) from error
     if max_length is not None:
+        if not hasattr(body[0], "auto_model"):
+            raise StudentError(
+                f"Base model {name} has static embeddings, or no transformers encoder: nothing that SetFit could "
+                "fine-tune. Give another base model, or train a `linear` student from it."
+            )
         body.max_seq_length = min(max_length, body.max_seq_length or max_length)
     return body
 

@@ -20,7 +20,7 @@ Kind = Literal["classification", "extractive", "generation"]
 # Which split is read where a task names none.
 EVALUATION_SPLITS, TRAIN_SPLITS = ("test", "validation"), ("train",)
 METRICS: dict[Kind, tuple[str, ...]] = {
-    "classification": ("accuracy", "macro_f1", "exact_match"),
+    "classification": ("accuracy", "macro_f1"),
     "extractive": ("squad_f1", "exact_match"),
     "generation": ("rouge_l", "exact_match", "chrf", "squad_f1"),
 }

@@ -64,7 +64,7 @@ StudentKindName = Annotated[
     typer.Option(
         "--student-kind",
         metavar="KIND",
-        help="setfit, encoder, linear, extractive, seq2seq or causal; default what the task asks for.",
+        help="setfit, encoder, linear, extractive, seq2seq, causal or grounded; default what the task asks for.",
     ),
 ]
 StudentOptions = Annotated[

@@ -195,7 +195,14 @@ def run(
     )
     from rebase_hf.students.training import check_base_model
 
-    check_base_model(plan.task, base_model, student_kind, training.options, passages=plan.how.gives_passages)
+    check_base_model(
+        plan.task,
+        base_model,
+        student_kind,
+        training.options,
+        passages=plan.how.gives_passages,
+        rationales=plan.task.reasons or plan.how.gives_rationales,
+    )
     if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 

@@ -122,6 +122,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
     from rebase_hf.students.named import kind_for
+    from rebase_hf.students.replacing import check_destination
 
     report = read_report(folder)
     if not report.get("examples"):
@@ -131,6 +132,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
     kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
     kind.read_options(training.options)
+    check_destination(folder / "student")
     settings: dict[str, Any] = {
         "kind": kind.name,
         "base_model": training.base_model,
@@ -207,6 +209,8 @@ def show_student(folder: Path, report: Mapping[str, Any]) -> None:
     typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds{shown}:")
     for name, count in comparison["leaks"].items():
         typer.echo(f"  ({count} rows of `{name}` overlapped these and were left out of training)")
+    if (gold := comparison["gold_rows"]) is not None and gold < comparison["train_rows"]:
+        typer.echo(f"  (`gold_rows` are {gold}, all that there are; the student had {comparison['train_rows']} rows)")
     rows = {"student on the rebased data": report["student"]}
     rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
     for name, scores in rows.items():

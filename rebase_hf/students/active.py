@@ -24,9 +24,9 @@ from rebase_hf.outcomes import example_record, read_example
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan, make_plan
 from rebase_hf.quality.check_options import CheckOptions
-from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.students.active_choice import choose_queries, without_repeats
 from rebase_hf.students.active_round import ActiveSettings, Round, round_of
+from rebase_hf.students.leaks import leak_test
 from rebase_hf.students.row_figures import RowFigures
 from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
@@ -86,16 +86,17 @@ class ActiveSynthesis:
         """Raise before the training begins what would be raised in the first round.
 
         Raises:
-            StudentError: A row that the student is asked about is one of the evaluation set.
+            StudentError: A row that the student is asked about gives away one of the evaluation set.
             RebaseError: What is wrong with task, index, teacher, method or options.
         """
         plan = self._plan(["a text"], ())
-        guard = EvaluationGuard(self.task, plan.evaluation_rows)
+        gives_away = leak_test(self.task, plan.evaluation_rows)
         for number, row in enumerate(development):
-            if guard and guard.equals(self.task.input_text(row)):
+            if gives_away(row):
                 raise StudentError(
-                    f"Row {number} that the student is to be asked about is a row of the evaluation set of task "
-                    f"`{self.task.name}`; what it gets wrong there must not decide what it learns. Leave it out."
+                    f"Row {number} that the student is to be asked about gives away the evaluation set of task "
+                    f"`{self.task.name}`: {self.task.input_text(row)!r:.80}. What it gets wrong there must not decide "
+                    "what it learns. Leave it out."
                 )
 
     def go_on(self, score: float) -> bool:

@@ -11,11 +11,12 @@ from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.rows import Example
 from rebase_hf.students.active import ActiveSynthesis
 from rebase_hf.students.active_round import ActiveSettings
-from rebase_hf.students.growing_rows import GrowingRows
+from rebase_hf.students.growing_rows import GrowingRows, growing_rows
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.new_features import Encode, NewFeatures, new_features
 from rebase_hf.students.processes import only_first_process
 from rebase_hf.students.row_columns import check_map_style, input_rows, source_addresses, spread_rows
-from rebase_hf.students.row_figures import RowFigures, model_figures
+from rebase_hf.students.row_figures import model_figures
 from rebase_hf.students.trainer_access import (
     calling_trainer,
     evaluation_was_missed,
@@ -102,29 +103,33 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         self.metric = metric
         self.development = development
         self.max_rows = max_rows
+        check_number("max_rows", max_rows, 1, whole=True)
+        if batch_size is not None:
+            check_number("batch_size", batch_size, 1, whole=True)
         if development is not None:
-            check_map_style(development)
-        self._encode, self._batch_size = encode, batch_size
+            check_map_style(development, "`development`")
+        self.encode, self.batch_size = encode, batch_size
         self._rows: GrowingRows | None = None
         self._features: NewFeatures | None = None
         self._joined_at = 0.0
+        self._without_metric: list[str] = []
 
     def on_init_end(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Give the Trainer rows that can grow in place of its own."""
         trainer = calling_trainer()
         if trainer is None or "st_model" in event:
             return
-        check_map_style(trainer.train_dataset)
+        check_map_style(trainer.train_dataset, "The Trainer's train_dataset")
         self._rows = GrowingRows(trainer.train_dataset, self.active.settings.max_new_rows)
         trainer.train_dataset = self._rows
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Check what can be checked, and begin anew or with the rows of a checkpoint."""
-        rows = self._trained_rows(args, state, event)
+        rows = growing_rows(self._rows, args, state, event)
         keep_all = not args.remove_unused_columns
         tokenizer = event.get("processing_class")
         self._features = new_features(
-            self.active.task, self._encode, rows.first, model=event["model"], tokenizer=tokenizer, all_columns=keep_all
+            self.active.task, self.encode, rows.first, model=event["model"], tokenizer=tokenizer, all_columns=keep_all
         )
         self._training = input_rows(self.active.task, rows.first)
         self._sources = source_addresses(rows.first)
@@ -132,13 +137,19 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             self._sources += source_addresses(self.development)
             self._developed = input_rows(self.active.task, self.development)
         kept = found_in_checkpoint(state, self.name) if state.global_step else None
+        if kept and len(kept["examples"]) > self.active.settings.max_new_rows:
+            raise StudentError(
+                f"The checkpoint has {len(kept['examples'])} rows that joined, and max_new_rows is "
+                f"{self.active.settings.max_new_rows}. Resume with the number that the training began with."
+            )
         rows.forget_added()
         self.active.begin(kept)
         only_first_process(lambda: self.active.check(self._asked_about()[1]))
         self._joined_at = kept["joined_at"] if kept else 0.0
+        self._without_metric = []
         self._join(kept["joined"] if kept else 0)
         trainer = calling_trainer()
-        if trainer is not None and self._due(state) and evaluation_was_missed(args, state):
+        if trainer is not None and self._due(state, control) and evaluation_was_missed(args, state, self.metric):
             trainer.evaluate()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
@@ -148,9 +159,15 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             self._joined_at = float(state.epoch)
             self._keep(state)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
+        """Say it where no evaluation since the last step had the metric to go by."""
+        if self._without_metric:
+            held = ", ".join(dict.fromkeys(self._without_metric))
+            raise StudentError(f"The evaluation has no metric `{self.metric}`; it has {held}.")
+
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **event: Any) -> None:
         """Ask for rows, where they can still join and those before have had their epoch."""
-        if not self._due(state):
+        if not self._due(state, control) or not self._has_metric(metrics):
             return
         dataset, said = self._asked_about()
         chosen = spread_rows([""] * len(said), min(self.max_rows, len(said)))
@@ -159,9 +176,9 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             chosen,
             model=event["model"],
             dataloader=event["train_dataloader"],
-            batch_size=self._batch_size or args.eval_batch_size,
+            batch_size=self.batch_size or args.eval_batch_size,
         )
-        score = self._score(figures, metrics)
+        score = float(figures.correct.mean()) if self.metric is None else float(metrics[self.metric])
         if self.active.go_on(score):
             training = self._training + [dict(example.fields) for example in self.active.examples]
             texts = [said[row] for row in chosen]
@@ -170,41 +187,29 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
         else:
             logger.info("No more rows are asked for: %s, after %d.", self.active.stopped, len(self.active.examples))
         self._keep(state)
-        self._write(args, state)
-        told = self.active.curve[-1] | {"rows": len(self.active.examples)}
-        log_through_trainer({f"{self.name}/{what}": float(v) for what, v in told.items() if v is not None}, control)
+        self.write(args, state)
+        log_through_trainer(self.told(), control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Write what was asked for."""
-        self._write(args, state)
+        self.write(args, state)
 
-    def _trained_rows(self, args: Any, state: Any, event: Mapping[str, Any]) -> GrowingRows:
-        """Return the rows that can grow, once it is sure that the training goes over them."""
-        if "st_model" in event:
-            raise StudentError(
-                "SetFit draws its pairs before it trains, so rows can't join meanwhile. Leave the callback out of its "
-                "Trainer, and call active_setfit.train_in_rounds(trainer, callback) in place of trainer.train()."
-            )
-        loader = event["train_dataloader"]
-        if self._rows is None or loader.dataset is not self._rows:
-            raise StudentError(
-                "The training rows can't grow: the Trainer's train_dataset was set, or the callback added, after the "
-                "Trainer was made. Give both to the Trainer: Trainer(..., train_dataset=..., callbacks=[...])."
-            )
-        if loader.num_workers and loader.persistent_workers:
-            raise StudentError(
-                "dataloader_persistent_workers=True keeps copies of the training rows in other processes, which new "
-                "rows would not reach. Set it to False."
-            )
-        if args.eval_strategy == "no":
-            raise StudentError("Rows are asked for at evaluations, and there are none. Set eval_strategy='epoch'.")
-        if state.num_train_epochs < 2:
-            raise StudentError("New rows join at the next epoch, and there is one alone. Set num_train_epochs to 2.")
-        return self._rows
+    def told(self) -> dict[str, float]:
+        """Return what is to be logged after an evaluation."""
+        told = self.active.curve[-1] | {"rows": len(self.active.examples)}
+        return {f"{self.name}/{what}": float(value) for what, value in told.items() if value is not None}
 
-    def _due(self, state: Any) -> bool:
-        """Whether rows are to be asked for, now that there is an evaluation."""
+    def write(self, args: Any, state: Any) -> None:
+        """Write all that was asked for so far."""
+        rows = [example.to_record() for example in self.active.examples]
+        told = {"rounds": self.active.rounds, "curve": self.active.curve, "stopped": self.active.stopped}
+        write_json(state, args.output_dir, f"{self.name}.json", told | {"rows": rows})
+
+    def _due(self, state: Any, control: Any) -> bool:
+        """Whether rows are to be asked for, now that there is an evaluation, and will be trained on."""
         if self._rows is None or not state.global_step or self.active.stopped is not None:
+            return False
+        if control.should_training_stop:
             return False
         waiting = len(self._rows.added) < len(self.active.examples)
         asked = bool(self.active.rounds) and self.active.rounds[-1]["step"] >= state.global_step
@@ -218,12 +223,12 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
             return self.development, self._developed
         return self._rows, self._training + [dict(e.fields) for e in self.active.examples]
 
-    def _score(self, figures: RowFigures, metrics: Mapping[str, float]) -> float:
+    def _has_metric(self, metrics: Mapping[str, float]) -> bool:
+        """Whether these are the metrics to go by; of several evaluation sets, each has an evaluation of its own."""
         if self.metric is None:
-            return float(figures.correct.mean())
-        if self.metric not in metrics:
-            raise StudentError(f"The evaluation has no metric `{self.metric}`; it has {', '.join(metrics)}.")
-        return float(metrics[self.metric])
+            return True
+        self._without_metric = [] if self.metric in metrics else [*self._without_metric, *metrics]
+        return self.metric in metrics
 
     def _join(self, count: int) -> None:
         """Let the first `count` rows that were asked for be part of the training rows."""
@@ -234,8 +239,3 @@ class ActiveSynthesisCallback(TrainerCallback):  # type: ignore[misc]
     def _keep(self, state: Any) -> None:
         joined = len(self._rows.added) if self._rows is not None else 0
         keep_in_checkpoints(state, self.name, self.active.state() | {"joined": joined, "joined_at": self._joined_at})
-
-    def _write(self, args: Any, state: Any) -> None:
-        rows = [example.to_record() for example in self.active.examples]
-        told = {"rounds": self.active.rounds, "curve": self.active.curve, "stopped": self.active.stopped}
-        write_json(state, args.output_dir, f"{self.name}.json", told | {"rows": rows})

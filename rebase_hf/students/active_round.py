@@ -8,6 +8,7 @@ from typing import Any
 from rebase_hf.errors import StudentError
 from rebase_hf.pipeline import Run
 from rebase_hf.rows import Example, source_address
+from rebase_hf.students.kind import check_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,14 @@ class ActiveSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_new_rows", "rows_per_round"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise StudentError(f"{name} is {value!r}; expected a whole number from 1 on.")
-        if not 0 <= self.easy_share < 1:
-            raise StudentError(f"easy_share is {self.easy_share!r}; expected a share from 0 to below 1.")
+        check_number("max_new_rows", self.max_new_rows, 1, whole=True)
+        check_number("rows_per_round", self.rows_per_round, 1, whole=True)
+        check_number("seed", self.seed, 0, whole=True)
+        check_number("easy_share", self.easy_share, 0, 1)
+        if self.easy_share == 1:
+            raise StudentError("Option `easy_share` is 1; something must be asked for that is not easy: give less.")
+        if self.min_gain is not None:
+            check_number("min_gain", self.min_gain, -float("inf"))
 
 
 @dataclass(frozen=True, slots=True)

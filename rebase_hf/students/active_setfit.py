@@ -20,17 +20,23 @@ def train_in_rounds(trainer: Any, callback: ActiveSynthesisCallback) -> list[dic
 
     Each round is a whole `trainer.train()`, as the Trainer's arguments have it, which goes on from the body that the
     last one left and fits the head anew. The trainer's `train_dataset` has all rows in the end. What was asked for in
-    a training that was stopped is answered by the journal.
+    a training that was stopped is answered by the journal. What is known after each round is logged through the
+    Trainer and written to `active_synthesis.json` in its `output_dir`.
 
     Args:
         trainer: A `setfit.Trainer` with a train_dataset, whose columns are `text`, `label` and others.
-        callback: What is asked for, of whom; its `development` has the same columns.
+        callback: What is asked for, of whom; its `development` has the same columns. Of a training in rounds there is
+            no `metric` but the accuracy, and nothing to `encode`.
 
     Raises:
-        StudentError: Task or rows are not SetFit's: one text and one label.
+        StudentError: Task or rows are not SetFit's: one text and one label; or the callback was told what has no
+            meaning here.
         TeacherError: The teacher refuses or does not answer.
     """
     active = callback.active
+    for name, given in (("metric", callback.metric), ("encode", callback.encode)):
+        if given is not None:
+            raise StudentError(f"`{name}` is given, and a SetFit training in rounds has no use for it. Leave it out.")
     if not active.task.labels:
         raise StudentError(f"Task `{active.task.name}` has no labels; SetFit is for classification.")
     development = callback.development
@@ -44,9 +50,9 @@ def train_in_rounds(trainer: Any, callback: ActiveSynthesisCallback) -> list[dic
     return active.rounds
 
 
-def model_says(model: Any, texts: Sequence[str], labels: Sequence[Any]) -> RowFigures:
+def model_says(model: Any, texts: Sequence[str], labels: Sequence[Any], batch_size: int = 32) -> RowFigures:
     """Return what a trained SetFitModel says of texts with their labels; one that it never saw has probability 0."""
-    said = np.asarray(model.predict_proba(list(texts), as_numpy=True, show_progress_bar=False))
+    said = np.asarray(model.predict_proba(list(texts), batch_size=batch_size, as_numpy=True, show_progress_bar=False))
     classes = list(getattr(model.model_head, "classes_", range(said.shape[1])))
     known = {label: place for place, label in enumerate(classes)}
     said = np.column_stack([said, np.zeros(len(said))])
@@ -61,16 +67,18 @@ def _one_round(trainer: Any, callback: ActiveSynthesisCallback, sources: Sequenc
     dataset = trainer.train_dataset if callback.development is None else callback.development
     said = training if callback.development is None else _said(active.task, dataset)
     chosen = spread_rows([""] * len(said), min(callback.max_rows, len(said)))
-    figures = model_says(trainer.model, *text_and_label(fetch_rows(dataset, chosen), None))
-    score = float(figures.correct.mean())
-    if not active.go_on(score):
-        return False
-    asked_about = [said[row] for row in chosen]
-    taken = only_first_process(lambda: active.ask(figures, asked_about, training, sources))
-    active.accept(taken)
-    if taken.examples:
-        trainer.train_dataset = _with_rows(active.task, trainer, taken.examples)
-    return True
+    texts, labels = text_and_label(fetch_rows(dataset, chosen), None)
+    figures = model_says(trainer.model, texts, labels, callback.batch_size or trainer.args.embedding_batch_size)
+    going_on = active.go_on(float(figures.correct.mean()))
+    if going_on:
+        asked_about = [said[row] for row in chosen]
+        taken = only_first_process(lambda: active.ask(figures, asked_about, training, sources))
+        active.accept(taken)
+        if taken.examples:
+            trainer.train_dataset = _with_rows(active.task, trainer, taken.examples)
+    callback.write(trainer.args, trainer.st_trainer.state)
+    trainer.st_trainer.log(callback.told())
+    return going_on
 
 
 def _said(task: Task, dataset: Any) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.quality.cartography import SHARE, Dynamics, Kept, draw_map, keep_confident
 from rebase_hf.students.cartography_figure import map_figure
 from rebase_hf.students.each_epoch import EachEpoch
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.row_figures import RowFigures
 from rebase_hf.students.trainer_access import log_through_trainer, write_json, write_text
 
@@ -46,9 +47,7 @@ class CartographyCallback(EachEpoch):
         column_mapping: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(dataset, name=name, batch_size=batch_size, column_mapping=column_mapping)
-        if not 0 < share <= 1:
-            raise StudentError(f"share is {share!r}; expected a share of the rows above 0, to 1, such as {SHARE}.")
-        self.share = share
+        self.share = _checked(share)
 
     @property
     def dynamics(self) -> Dynamics:
@@ -69,6 +68,9 @@ class CartographyCallback(EachEpoch):
 
         Args:
             share: Another share than the callback's.
+
+        Raises:
+            StudentError: It is none, or no epoch has ended yet.
         """
         return np.flatnonzero(self._kept(share).mask).tolist()
 
@@ -109,4 +111,11 @@ class CartographyCallback(EachEpoch):
     def _kept(self, share: float | None) -> Kept:
         found = draw_map(self.dynamics)
         labels = [str(label) for label in self.seen[0]["label"]]
-        return keep_confident(found, labels, share=self.share if share is None else share)
+        return keep_confident(found, labels, share=self.share if share is None else _checked(share))
+
+
+def _checked(share: Any) -> float:
+    check_number("share", share, 0, 1)
+    if not share:
+        raise StudentError(f"Option `share` is {share!r}; expected a share of the rows above 0, such as {SHARE}.")
+    return float(share)

@@ -5,27 +5,27 @@ Only what it is to write counts in the loss. By default low-rank matrices beside
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError, require
-from rebase_hf.students.chat_text import completion_tokens, end_tokens, prompt_tokens
+from rebase_hf.students.base_models import check_auto_model
+from rebase_hf.students.causal_rows import CausalRows, label_choices, rooms
+from rebase_hf.students.chat_text import end_tokens, prompt_tokens
 from rebase_hf.students.facts import training_facts
-from rebase_hf.students.kind import StudentKind, check_choice, check_number
-from rebase_hf.students.saving import ADAPTER, SavedStudent, begin_saving, finish_saving
-from rebase_hf.students.second_task import KEY, collating_both, with_second_task
+from rebase_hf.students.kind import StudentKind, check_number
+from rebase_hf.students.lora import is_adapted, with_lora
+from rebase_hf.students.saving import ADAPTER, SavedStudent, saving
+from rebase_hf.students.second_task import collating_both, with_second_task
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
 from rebase_hf.students.texts import (
-    RATIONALE_PREFIX,
-    RATIONALES,
+    RationaleOptions,
     answer_in,
     rationale_mode,
-    source_text,
-    target_text,
 )
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
-from rebase_hf.students.writing import write_texts
+from rebase_hf.students.writing import forget_settings, write_texts
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
@@ -36,7 +36,7 @@ FULL_RATE, LORA_RATE = 5e-5, 5e-4
 
 
 @dataclass(frozen=True, slots=True)
-class CausalOptions:
+class CausalOptions(RationaleOptions):
     """How a causal student is trained.
 
     Attributes:
@@ -45,9 +45,6 @@ class CausalOptions:
         max_length: Tokens of prompt and output together.
         lora_rank: Width of the low-rank matrices; 0 trains all weights.
         save_adapter: Keep the matrices apart and save them alone; the folder then needs the base model, from the Hub.
-        rationales: `target`: written before each answer; `task`: learnt under a prefix of its own, and not written
-            when it answers; `none`: not learnt. None takes `target` in a task that reasons.
-        rationale_weight: What the loss of a rationale counts beside an answer's, where it is a task of its own.
     """
 
     batch_size: int = 8
@@ -55,18 +52,14 @@ class CausalOptions:
     max_length: int = 1024
     lora_rank: int = 16
     save_adapter: bool = False
-    rationales: str | None = None
-    rationale_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
-        check_number("max_length", self.max_length, 2 * MAX_TARGET_TOKENS)
-        check_number("lora_rank", self.lora_rank, 0, 1024)
-        check_number("rationale_weight", self.rationale_weight, 0)
+        self.check_rationales()
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("max_length", self.max_length, 2 * MAX_TARGET_TOKENS, whole=True)
+        check_number("lora_rank", self.lora_rank, 0, 1024, whole=True)
         if self.learning_rate is not None:
             check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        if self.rationales is not None:
-            check_choice("rationales", self.rationales, RATIONALES)
         if self.save_adapter and not self.lora_rank:
             raise StudentError("`save_adapter` needs `lora_rank` above 0: without LoRA there is no adapter to save.")
 
@@ -107,35 +100,31 @@ class CausalStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForCausalLM` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             # An adapter is saved without looking up the base model on the Hub.
-            self.model.save_pretrained(path, **({"save_embedding_layers": False} if _is_adapted(self.model) else {}))
+            self.model.save_pretrained(path, **({"save_embedding_layers": False} if is_adapted(self.model) else {}))
             self.tokenizer.save_pretrained(path)
-        # peft's card is an empty form; `publish` writes one that says something.
-        (path / "README.md").unlink(missing_ok=True)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+            # peft's card is an empty form; `publish` writes one that says something.
+            (path / "README.md").unlink(missing_ok=True)
+        return Path(folder)
 
     def _write(self, inputs: Sequence[Input], choices: Mapping[tuple[int, ...], str] | None = None) -> list[str]:
         rows = check_inputs(self.task, inputs)
-        room = int(self.facts["max_length"]) - MAX_TARGET_TOKENS
-        prompts = [prompt_tokens(self.task, self.tokenizer, row, self.facts["rationales"], "", room) for row in rows]
+        prompt_room, room = rooms(int(self.facts["max_length"]))
+        mode = self.facts["rationales"]
+        prompts = [prompt_tokens(self.task, self.tokenizer, row, mode, "", prompt_room) for row in rows]
         return write_texts(
             self.model,
             self.tokenizer,
             [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in prompts],
             batch_size=int(self.facts["batch_size"]),
-            new_tokens=MAX_TARGET_TOKENS,
+            new_tokens=room,
             choices=choices,
         )
 
     def _labels(self) -> dict[tuple[int, ...], str]:
         ends = end_tokens(self.model, self.tokenizer)
-        source = source_text(self.task, self.task.examples[0], self.facts["rationales"])
-        return {
-            tuple(completion_tokens(self.tokenizer, source, label, ends, MAX_TARGET_TOKENS)): label
-            for label in self.task.labels
-        }
+        return label_choices(self.task, self.tokenizer, self.facts["rationales"], ends)
 
 
 def train_causal_student(
@@ -150,26 +139,24 @@ def train_causal_student(
     """Train a causal student on exactly `max_pairs` rows, repeated as needed.
 
     Raises:
-        StudentError: The base model can't be loaded, or an adapter for a local one is to be saved.
+        StudentError: The base model can't be loaded, or two labels are the same to it.
     """
     name = base_model or DEFAULT_BASE_MODEL
-    if options.save_adapter and Path(name).is_dir():
-        raise StudentError(
-            f"Base model {name} is a folder of this machine; an adapter saved for it could be loaded nowhere else. "
-            "Leave `save_adapter` out, or name a model on the Hub."
-        )
     mode = rationale_mode(task, rows, options.rationales)
     with training_run(seed) as scratch:
         from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, name)
+        forget_settings(model)
         _set_padding(model, tokenizer)
+        label_choices(task, tokenizer, mode, end_tokens(model, tokenizer))
         order = repeat_rows(len(rows), max_pairs, seed)
         max_length = min(options.max_length, int(tokenizer.model_max_length))
-        prepare = _Preparation(task, tokenizer, end_tokens(model, tokenizer), mode, max_length)
+        prepare = CausalRows(task, tokenizer, end_tokens(model, tokenizer), mode, max_length)
         features = {place: prepare.feature(rows[place]) for place in sorted(set(order))}
+        prepare.targets.tell(len(features))
         if options.lora_rank:
-            model = _with_lora(model, options.lora_rank, name)
+            model = with_lora(model, options.lora_rank, name)
         collator = DataCollatorForSeq2Seq(tokenizer)
         run_trainer(
             with_second_task(Trainer, options.rationale_weight) if mode == "task" else Trainer,
@@ -192,12 +179,10 @@ def train_causal_student(
         settings={
             "method": "causal language model" + (", LoRA" if options.lora_rank else ""),
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
+            **asdict(options),
             "learning_rate": options.rate,
             "max_length": max_length,
-            "lora_rank": options.lora_rank,
             "rationales": mode,
-            **({"rationale_weight": options.rationale_weight} if mode == "task" else {}),
         },
     )
     return CausalStudent(task, model, tokenizer, facts)
@@ -219,43 +204,18 @@ def load_causal_student(saved: SavedStudent) -> CausalStudent:
     return CausalStudent(saved.task, model, tokenizer, saved.facts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Preparation:
-    """Makes rows into features: prompt and completion in one text, of which the prompt does not count."""
+def check_causal_base(base_model: str, options: CausalOptions) -> None:
+    """Raise where a causal student can't be trained from a model.
 
-    task: Task
-    tokenizer: Any
-    ends: frozenset[int]
-    mode: str
-    max_length: int
-
-    def feature(self, row: TrainingRow) -> dict[str, Any]:
-        """Return a row's feature, with the second task's where it has one."""
-        feature = self._one(row, "", target_text(self.task, row, self.mode))
-        if self.mode == "task" and row.rationale:
-            feature[KEY] = self._one(row, RATIONALE_PREFIX, row.rationale)
-        return feature
-
-    def _one(self, row: TrainingRow, prefix: str, target: str) -> dict[str, Any]:
-        mode = "none" if prefix else self.mode
-        room = self.max_length - MAX_TARGET_TOKENS
-        prompt = prompt_tokens(self.task, self.tokenizer, row.fields, mode, prefix, room)
-        source = prefix + source_text(self.task, row.fields, mode)
-        written = completion_tokens(self.tokenizer, source, target, self.ends, MAX_TARGET_TOKENS)
-        ids = [*prompt, *written]
-        return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + written}
-
-
-def _with_lora(model: Any, rank: int, name: str) -> Any:
-    """Return the model with low-rank matrices beside each of its linear layers, which alone are trained."""
-    from peft import LoraConfig, get_peft_model
-
-    # An adapter names its base model as others find it, not where it lies in this machine's cache.
-    model.name_or_path = name
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear"
-    )
-    return get_peft_model(model, config)
+    Raises:
+        StudentError: It is no causal model, or one of this machine for which an adapter is to be saved.
+    """
+    if options.save_adapter and Path(base_model).is_dir():
+        raise StudentError(
+            f"Base model {base_model} is a folder of this machine; an adapter saved for it could be loaded nowhere "
+            "else. Leave `save_adapter` out, or name a model on the Hub."
+        )
+    check_auto_model(AUTO_CLASS, base_model)
 
 
 def _set_padding(model: Any, tokenizer: Any) -> None:
@@ -267,10 +227,6 @@ def _set_padding(model: Any, tokenizer: Any) -> None:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
-def _is_adapted(model: Any) -> bool:
-    return hasattr(model, "peft_config")
-
-
 KIND = StudentKind(
     name="causal",
     does=("generation", "classification", "extractive"),
@@ -279,5 +235,7 @@ KIND = StudentKind(
     options=CausalOptions,
     train=train_causal_student,
     load=load_causal_student,
+    check=check_causal_base,
+    learns_rationales=CausalOptions.wants_rationales,
     options_need=lambda options: {"peft": "lora"} if options.lora_rank else {},
 )

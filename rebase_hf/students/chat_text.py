@@ -7,6 +7,7 @@ learns to write is the rest, with the token that ends a turn.
 from collections.abc import Mapping
 from typing import Any
 
+from rebase_hf.errors import StudentError
 from rebase_hf.students.texts import source_text
 from rebase_hf.task import Task
 
@@ -17,25 +18,48 @@ PLAIN_CUE = "\n\nReply:\n"
 def prompt_tokens(task: Task, tokenizer: Any, row: Mapping[str, str], mode: str, prefix: str, room: int) -> list[int]:
     """Return what the model reads of a row, in at most `room` tokens.
 
-    Where that is too few, the end of the longest input is left out, never the instruction or the template.
+    Where that is too few, the ends of the longest inputs are left out, never the instruction or the template.
 
     Args:
         mode: How rationales are learnt.
         prefix: Stands before all else: the second task's, or nothing.
+
+    Raises:
+        StudentError: Instruction and template alone have more tokens.
     """
-    ids = _tokens(tokenizer, prompt_text(tokenizer, prefix + source_text(task, row, mode)))
+
+    def read(fields: Mapping[str, str]) -> list[int]:
+        return _tokens(tokenizer, prompt_text(tokenizer, prefix + source_text(task, fields, mode)))
+
+    ids = read(row)
     if len(ids) <= room:
         return ids
-    longest = max(task.inputs, key=lambda name: len(row[name]))
-    read = tokenizer(row[longest], add_special_tokens=False)["input_ids"]
-    kept = tokenizer.decode(read[: max(0, len(read) - (len(ids) - room))], skip_special_tokens=True)
-    shorter = {**row, longest: kept}
-    # What several inputs take too much of, or a cut adds, is left out where the prompt begins.
-    return _tokens(tokenizer, prompt_text(tokenizer, prefix + source_text(task, shorter, mode)))[-room:]
+    inputs = {name: list(tokenizer(row[name], add_special_tokens=False)["input_ids"]) for name in task.inputs}
+    bare = len(read({**row, **dict.fromkeys(inputs, "")}))
+    if bare > room:
+        raise StudentError(
+            f"Task `{task.name}`: what a student reads beside a row's inputs has {bare} tokens, and there is room for "
+            f"{room}. Shorten the instruction, or take a larger `max_length` or a base model that reads more."
+        )
+    left = room - bare
+    while len(ids) > room:
+        kept = {name: tokenizer.decode(ids, skip_special_tokens=True) for name, ids in _cut(inputs, left).items()}
+        ids = read({**row, **kept})
+        left = max(0, left - max(1, len(ids) - room))  # what a cut adds at its end
+    return ids
 
 
-def completion_tokens(tokenizer: Any, source: str, target: str, ends: frozenset[int], room: int) -> list[int]:
-    """Return what the model learns to write behind the prompt of `source`, in at most `room` tokens.
+def _cut(inputs: Mapping[str, list[int]], left: int) -> dict[str, list[int]]:
+    """Return the inputs with `left` tokens in all: of the longest so many fewer that these are equally long."""
+    kept: dict[str, list[int]] = {}
+    for place, name in enumerate(sorted(inputs, key=lambda name: len(inputs[name]))):
+        kept[name] = inputs[name][: left // (len(inputs) - place)]
+        left -= len(kept[name])
+    return kept
+
+
+def completion_tokens(tokenizer: Any, source: str, target: str, ends: frozenset[int]) -> list[int]:
+    """Return what the model learns to write behind the prompt of `source`, with the token that ends it.
 
     Args:
         ends: The tokens that end a text; where the template writes none of them, the tokenizer's own is added.
@@ -50,7 +74,7 @@ def completion_tokens(tokenizer: Any, source: str, target: str, ends: frozenset[
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if not ids or ids[-1] not in ends:
         ids.append(tokenizer.eos_token_id)
-    return ids[:room]
+    return ids
 
 
 def prompt_text(tokenizer: Any, source: str) -> str:

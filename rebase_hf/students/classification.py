@@ -1,7 +1,7 @@
 """The usual classification student: SetFit on the task's labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,13 @@ import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.setfit_training import add_missing_labels, import_setfit, train_setfit
+from rebase_hf.students.base_models import check_sentence_encoder
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
-from rebase_hf.students.saving import PICKLE, SavedStudent, begin_saving, finish_saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
+from rebase_hf.students.saving import PICKLE, SavedStudent, saving
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading
 
@@ -34,11 +36,11 @@ class SetFitOptions:
     max_length: int = 128
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
-class SetFitStudent:
+class SetFitStudent(Classifier):
     """A SetFit model that gives the task's labels.
 
     Attributes:
@@ -52,11 +54,6 @@ class SetFitStudent:
         self.model = model
         self.facts: Mapping[str, Any] = dict(facts)
 
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
-
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
         texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
@@ -67,25 +64,21 @@ class SetFitStudent:
             probabilities[:, classes] = self.model.predict_proba(texts, as_numpy=True, show_progress_bar=False)
         return probabilities
 
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
-
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.
 
         Args:
             pickle: Write the head as SetFit does too; plain SetFit reads no other, `load_student` never reads it.
         """
-        path = begin_saving(folder)
-        with quiet_loading():
-            self.model.save_pretrained(path)
-        # SetFit's card says nothing of where the data came from; `publish` writes the one that does.
-        (path / "README.md").unlink(missing_ok=True)
-        if not pickle:
-            (path / PICKLE).unlink()
-        write_head(path, LinearHead.of(self.model.model_head, list(self.task.labels)))
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path:
+            with quiet_loading():
+                self.model.save_pretrained(path)
+            # SetFit's card says nothing of where the data came from; `publish` writes the one that does.
+            (path / "README.md").unlink(missing_ok=True)
+            if not pickle:
+                (path / PICKLE).unlink()
+            write_head(path, LinearHead.of(self.model.model_head, list(self.task.labels)))
+        return Path(folder)
 
 
 def train_setfit_student(
@@ -101,7 +94,7 @@ def train_setfit_student(
     texts, labels = add_missing_labels(
         [task.input_text(row.fields) for row in rows], [row.fields[task.output] for row in rows], task.labels
     )
-    settings = {"max_pairs": max_pairs, "batch_size": options.batch_size, "max_length": options.max_length}
+    settings = {"max_pairs": max_pairs, **asdict(options)}
     model = train_setfit(texts, labels, label_names=list(task.labels), base_model=base_model, seed=seed, **settings)
     facts = training_facts(
         task, rows, base_model=base_model or DEFAULT_MODEL, seed=seed, settings={"method": "SetFit", **settings}
@@ -112,12 +105,8 @@ def train_setfit_student(
 def load_setfit_student(saved: SavedStudent) -> SetFitStudent:
     """Load a saved SetFit student without unpickling anything or running code from its folder."""
     setfit = import_setfit()
-    from sentence_transformers import SentenceTransformer
-
-    refuse_foreign_modules(saved.folder)
     labels = list(saved.task.labels)
-    with quiet_loading():
-        body = SentenceTransformer(str(saved.folder), model_kwargs={"use_safetensors": True})
+    body = load_saved_body(saved.folder)
     head = read_head(saved.folder, labels).fitted(labels)
     model = setfit.SetFitModel(model_body=body, model_head=head, labels=labels)
     return SetFitStudent(saved.task, model, saved.facts)
@@ -131,4 +120,5 @@ KIND = StudentKind(
     options=SetFitOptions,
     train=train_setfit_student,
     load=load_setfit_student,
+    check=lambda base_model, options: check_sentence_encoder(base_model, static=False),
 )

@@ -3,25 +3,16 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rebase_hf.errors import StudentError
-from rebase_hf.students.kind import StudentKind
-from rebase_hf.students.leaks import without_leaks
+from rebase_hf.students.contenders import contenders_of, drawn_gold
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.metrics import ERRORS, METRIC_FUNCTIONS, score
 from rebase_hf.students.named import kind_for
-from rebase_hf.students.student import (
-    Student,
-    TrainingRow,
-    evaluation_fields,
-    example_row,
-    phrase_rows,
-    training_rows,
-)
-from rebase_hf.students.training import DEFAULT_MAX_PAIRS, have_passages, train_on_rows
+from rebase_hf.students.student import Student, TrainingRow, evaluation_fields, training_rows
+from rebase_hf.students.training import DEFAULT_MAX_PAIRS, LAST_SEED, have_passages, train_on_rows
 from rebase_hf.task import Task
 from rebase_hf.training_run import hub_bar
 
@@ -37,9 +28,9 @@ class Comparison:
         metric: The task's metric.
         max_pairs: What each student was trained on, the same for both: pairs (SetFit) or rows shown (the others); None
             for a kind that sees every row once.
-        train_rows: How many rows the student was trained on, the task's examples included.
+        train_rows: How many rows the student was trained on, the task's examples and its labels' phrases included.
         few_examples: How many examples the other student was trained on.
-        gold_rows: How many of the task's own labelled rows a third one was trained on, examples included, if any.
+        gold_rows: How many of the task's own labelled rows a third one was trained on, these included, if any.
         evaluation_rows: How many rows they were scored on.
         leaks: How many rows of each contender were left out because they give away rows it is scored on.
     """
@@ -90,7 +81,7 @@ class Comparison:
 
 
 def compare(
-    task: Task,
+    task: Any,
     dataset: Any,
     *,
     kind: str | None = None,
@@ -98,44 +89,50 @@ def compare(
     max_pairs: int = DEFAULT_MAX_PAIRS,
     base_model: str | None = None,
     evaluation: Iterable[Any] | None = None,
+    include_phrases: bool = True,
     index: Any = None,
     **options: Any,
 ) -> Comparison:
     """Train the student and the others on equal terms, once a seed, and score them with the majority.
 
-    - student: trained on the dataset and the task's examples;
+    - student: trained on the dataset, the task's examples and its labels' phrases, as `train_student` does;
     - few_examples: the same student, base model, seeds and number of pairs, on the task's examples alone;
     - examples_and_phrases: the same once more, on the examples and the labels' phrases, where the task has phrases:
       all that the task file says, which is also what the few-shot teacher is trained on;
     - reasoning_only: of a student that reads passages, the same without them (reasoning distillation); the student of
       the few examples reads none either;
-    - gold_rows: the same on the examples and as many of the task's own labelled rows (`train`) as the dataset has,
-      drawn anew for each seed, where the task has such rows: what labelling by hand would have given;
+    - gold_rows: the same on examples, phrases and as many of the task's own labelled rows (`train`) as the dataset
+      has, drawn anew for each seed, where the task has such rows: what labelling by hand would have given;
     - majority: always the most frequent output of the student's training data (never of the held-out rows).
 
     Rows that give away held-out rows are left out of what each is trained on, and counted.
 
     Args:
+        task: A Task, or whatever `Task.load` takes.
         dataset: Rows to train on, as `train_student` takes them.
         kind: The kind of student; None takes the one that fits the task and its rows.
         evaluation: Labelled rows to score on; by default the task's evaluation rows.
+        include_phrases: As `train_student` takes it, for the student and for that of gold rows.
         index: Where a student of rows with passages finds its own.
         options: The kind's own, as `train_student` takes them.
 
     Raises:
         StudentError: There are no rows to score on, no seeds, or a student can't be trained.
     """
-    if not seeds:
-        raise StudentError("`seeds` is empty; give at least one seed.")
+    task = Task.load(task)
+    if not isinstance(seeds, Sequence) or not seeds:
+        raise StudentError(f"`seeds` is {seeds!r}; give a list with at least one seed, such as (0, 1, 2).")
+    for seed in seeds:
+        check_number("seeds", seed, 0, LAST_SEED, whole=True)
     held_out = evaluation_fields(task, evaluation)
     given = training_rows(task, dataset)
     chosen = kind_for(task, kind, passages=have_passages(given))
-    contenders, leaks = _contenders(task, given, held_out, chosen, options)
+    contenders, leaks = contenders_of(task, given, held_out, chosen, options, include_phrases=include_phrases)
     scores: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     kept: Student | None = None
     for seed, name in _with_progress([(seed, name) for seed in seeds for name in contenders]):
         one = contenders[name]
-        rows = _drawn_gold(one.rows, contenders["student"].rows, seed) if name == "gold_rows" else one.rows
+        rows = drawn_gold(one.rows, contenders["student"].rows, seed) if name == "gold_rows" else one.rows
         trained = train_on_rows(
             task,
             rows,
@@ -159,71 +156,11 @@ def compare(
         max_pairs=kept.facts.get("max_pairs", max_pairs),
         train_rows=len(contenders["student"].rows),
         few_examples=len(contenders["few_examples"].rows),
-        gold_rows=len(_drawn_gold(gold.rows, contenders["student"].rows, seeds[0])) if gold else None,
+        gold_rows=len(drawn_gold(gold.rows, contenders["student"].rows, seeds[0])) if gold else None,
         evaluation_rows=len(held_out),
         leaks={name: count for name, count in leaks.items() if count},
         base_model=str(kept.facts["base_model"]),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Contender:
-    """What one student is trained on, and how."""
-
-    rows: Sequence[TrainingRow]
-    options: Any
-
-
-def _contenders(
-    task: Task,
-    dataset: Sequence[TrainingRow],
-    held_out: Sequence[Mapping[str, str]],
-    kind: StudentKind,
-    options: Mapping[str, Any],
-) -> tuple[dict[str, _Contender], dict[str, int]]:
-    """Return what each student is trained on, and how many rows of it were left out as leaks."""
-    given = {"student": dataset, "few_examples": [example_row(task, example) for example in task.examples]}
-    if gold := task.train_rows():
-        given["gold_rows"] = training_rows(task, gold)
-    contenders, leaks = {}, {}
-    for name, rows in given.items():
-        kept, leaks[name] = without_leaks(task, rows, held_out, what=f"rows of `{name}`")
-        contenders[name] = _Contender(kept, _options_for(kept, kind, options))
-    few = contenders["few_examples"]
-    if kind.name == "grounded":
-        return _reasoning_only(task, contenders), leaks
-    if phrases := phrase_rows(task):
-        contenders["examples_and_phrases"] = replace(few, rows=[*few.rows, *phrases])
-    return contenders, leaks
-
-
-def _options_for(rows: Sequence[TrainingRow], kind: StudentKind, options: Mapping[str, Any]) -> Any:
-    """Return the options, without the one on rationales for rows that have none: only the dataset's may have some."""
-    if any(row.rationale for row in rows):
-        return kind.read_options(options)
-    return kind.read_options({name: value for name, value in options.items() if name != "rationales"})
-
-
-def _reasoning_only(task: Task, contenders: Mapping[str, _Contender]) -> dict[str, _Contender]:
-    """Return the contenders of a student that reads: it, the same without passages, and others, which read none."""
-    student = contenders["student"]
-    without = replace(student.options, knowledge=False)
-    reads = student.options.knowledge and any(row.passages for row in student.rows)
-    told = replace(without, reasoning=task.reasons)
-    return {
-        "student": student,
-        **({"reasoning_only": replace(student, options=without)} if reads else {}),
-        **{name: replace(one, options=told) for name, one in contenders.items() if name != "student"},
-    }
-
-
-def _drawn_gold(gold: Sequence[TrainingRow], student: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
-    """Return the task's examples and as many of its labelled rows as the student has others, or all there are."""
-    examples = [row for row in gold if row.is_example]
-    others = [row for row in gold if not row.is_example]
-    wanted = sum(not row.is_example for row in student)
-    drawn = np.random.default_rng(seed).permutation(len(others))[:wanted]
-    return [*examples, *(others[place] for place in sorted(drawn.tolist()))]
 
 
 def _majority_scores(

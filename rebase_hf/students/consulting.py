@@ -10,7 +10,8 @@ from typing import Any
 
 from rebase_hf.embedding_model import model_fingerprint
 from rebase_hf.errors import StudentError
-from rebase_hf.students.saving import MANIFEST, read_saved
+from rebase_hf.students.replacing import MANIFEST
+from rebase_hf.students.saving import read_saved
 from rebase_hf.students.training import load_student
 from rebase_hf.task import Task
 

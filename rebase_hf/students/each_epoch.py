@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rebase_hf.errors import StudentError, require
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.row_columns import check_map_style
 from rebase_hf.students.row_figures import RowFigures, model_figures
 from rebase_hf.students.trainer_access import found_in_checkpoint, keep_in_checkpoints
@@ -35,6 +36,8 @@ class EachEpoch(TrainerCallback):  # type: ignore[misc]
         column_mapping: Mapping[str, str] | None = None,
     ) -> None:
         check_map_style(dataset)
+        if batch_size is not None:
+            check_number("batch_size", batch_size, 1, whole=True)
         self.dataset = dataset
         self.name = name
         self.seen: list[dict[str, Any]] = []
@@ -63,6 +66,7 @@ class EachEpoch(TrainerCallback):  # type: ignore[misc]
 
             check_setfit_rows(self.dataset, rows, model=event["model"], column_mapping=self._column_mapping)
         else:
+            check_map_style(event["train_dataloader"].dataset, "The Trainer's train_dataset")
             self._look(args, rows[: self._size(args)], event)
         ended = bool(state.global_step) and float(state.epoch).is_integer()
         if ended and (not self.seen or self.seen[-1]["step"] < state.global_step):

@@ -4,8 +4,8 @@ A task with several inputs (a premise and a hypothesis, a question and a passage
 every layer compares them; SetFit and the linear student read one text of both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import numpy as np
 from rebase_hf.embedding_model import DEFAULT_MODEL
 from rebase_hf.errors import StudentError
 from rebase_hf.setfit_training import add_missing_labels
+from rebase_hf.students.base_models import check_classifier
 from rebase_hf.students.batches import labels_in_turn, longest_first
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.head_start import fit_head
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.saving import SavedStudent, saving
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.students.trainer_run import load_pretrained, run_trainer
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
@@ -42,12 +44,12 @@ class EncoderOptions:
     max_length: int = 256
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
-class EncoderStudent:
+class EncoderStudent(Classifier):
     """An encoder with a classification head over the task's labels."""
 
     kind = "encoder"
@@ -57,11 +59,6 @@ class EncoderStudent:
         self.model = model
         self.tokenizer = tokenizer
         self.facts: Mapping[str, Any] = dict(facts)
-
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
 
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
@@ -75,20 +72,16 @@ class EncoderStudent:
             padded = self.tokenizer.pad([features[row] for row in batch], return_tensors="pt").to(self.model.device)
             with torch.inference_mode():
                 logits = self.model(**padded).logits
-            probabilities[batch] = logits.double().softmax(-1).cpu().numpy()[:, places]
+            # In double precision on the CPU: Apple's GPUs have none.
+            probabilities[batch] = logits.cpu().double().softmax(-1).numpy()[:, places]
         return probabilities
-
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and `pipeline("text-classification", folder)` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             self.model.save_pretrained(path)
             self.tokenizer.save_pretrained(path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        return Path(folder)
 
 
 def train_encoder_student(
@@ -113,7 +106,8 @@ def train_encoder_student(
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL, **label_config(names))
-        max_length = min(options.max_length, int(tokenizer.model_max_length))
+        # In the saved tokenizer too: where another library cuts a text, it cuts it as here.
+        max_length = tokenizer.model_max_length = min(options.max_length, int(tokenizer.model_max_length))
         # Each row is prepared once, however often it is shown, and not at all where it never is.
         prepared = dict(zip(distinct, _features(tokenizer, [texts[row] for row in distinct], max_length), strict=True))
         for row, feature in prepared.items():
@@ -142,8 +136,7 @@ def train_encoder_student(
         settings={
             "method": "encoder classification, linear probing then fine-tuning",
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
+            **asdict(options),
             "max_length": max_length,
         },
     )
@@ -206,4 +199,5 @@ KIND = StudentKind(
     options=EncoderOptions,
     train=train_encoder_student,
     load=load_encoder_student,
+    check=lambda base_model, options: check_classifier(AUTO_CLASS, base_model),
 )

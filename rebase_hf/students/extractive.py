@@ -6,20 +6,21 @@ answer in no window: from such rows a student learns to say nothing (SQuAD 2.0, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rebase_hf.embedding_model import DEFAULT_MODEL
-from rebase_hf.errors import StudentError
+from rebase_hf.students.answer_windows import shown_windows, split_inputs, text_windows
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.batches import longest_first
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
-from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
+from rebase_hf.students.trainer_run import load_pretrained, run_trainer
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
@@ -47,9 +48,9 @@ class ExtractiveOptions:
     no_answer_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 16)
+        check_number("max_length", self.max_length, 16, whole=True)
         if self.no_answer_threshold is not None:
             check_number("no_answer_threshold", self.no_answer_threshold, -float("inf"))
 
@@ -79,18 +80,17 @@ class ExtractiveStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForQuestionAnswering` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             self.model.save_pretrained(path)
             self.tokenizer.save_pretrained(path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        return Path(folder)
 
     def _answer(self, asked: Sequence[tuple[str, str]]) -> list[str]:
         """Return the best span of each text, over all windows of all of them in batches of like length."""
         windows = [
             (row, window)
             for row, (question, context) in enumerate(asked)
-            for window in _windows(self.tokenizer, question, context, self.facts["max_length"])
+            for window in text_windows(self.tokenizer, question, context, self.facts["max_length"])
         ]
         threshold = self.facts.get("no_answer_threshold")
         best = [-np.inf if threshold is None else float(threshold)] * len(asked)
@@ -134,12 +134,12 @@ def train_extractive_student(
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_MODEL)
         max_length = min(options.max_length, int(tokenizer.model_max_length))
-        features = _all_features(task, tokenizer, rows, max_length)
+        shown = shown_windows(task, tokenizer, rows, max_length=max_length, count=max_pairs, seed=seed)
         run_trainer(
             Trainer,
             TrainingArguments,
             model,
-            [features[place] for place in repeat_rows(len(features), max_pairs, seed)],
+            shown,
             collator=DataCollatorWithPadding(tokenizer),
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
@@ -156,8 +156,7 @@ def train_extractive_student(
         settings={
             "method": "extractive question answering",
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
+            **asdict(options),
             "max_length": max_length,
             "rows_without_answer": unanswered,
             "no_answer_threshold": 0.0 if threshold is None and unanswered else threshold,
@@ -170,79 +169,6 @@ def load_extractive_student(saved: SavedStudent) -> ExtractiveStudent:
     """Load a saved extractive student."""
     model, tokenizer = load_pretrained(AUTO_CLASS, str(saved.folder), safe=True)
     return ExtractiveStudent(saved.task, model, tokenizer, saved.facts)
-
-
-def context_field(task: Task) -> str:
-    """Return the input that answers stand in: the one where most examples have theirs, of equals the longest."""
-
-    def evidence(name: str) -> tuple[int, int]:
-        holding = sum(example[task.output] in example[name] for example in task.examples)
-        return holding, sum(len(example[name]) for example in task.examples)
-
-    return max(task.inputs, key=evidence)
-
-
-def split_inputs(task: Task, row: Mapping[str, str]) -> tuple[str, str]:
-    """Return question and context: the other inputs (failing any, the instruction), and what answers stand in."""
-    context = context_field(task)
-    others = [row[name] for name in task.inputs if name != context]
-    return "\n".join(others) or task.instruction, row[context]
-
-
-def _windows(tokenizer: Any, question: str, context: str, longest: int) -> list[dict[str, Any]]:
-    """Return the overlapping windows of a text; in `offset_mapping` only the context's tokens have a place."""
-    # A question may take at most a third of a window, so that every window has room for text.
-    kept = tokenizer(question, truncation=True, max_length=longest // 3, return_offsets_mapping=True)["offset_mapping"]
-    encoded = tokenizer(
-        question[: max(end for _, end in kept)],
-        context,
-        truncation="only_second",
-        max_length=longest,
-        stride=longest // 3,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
-    encoded.pop("overflow_to_sample_mapping")
-    windows = [
-        {name: values[number] for name, values in encoded.items()} for number in range(len(encoded["input_ids"]))
-    ]
-    for number, window in enumerate(windows):
-        parts = encoded.sequence_ids(number)
-        window["offset_mapping"] = [
-            place if part == 1 else None for place, part in zip(window["offset_mapping"], parts, strict=True)
-        ]
-    return windows
-
-
-def _all_features(task: Task, tokenizer: Any, rows: Sequence[TrainingRow], max_length: int) -> list[dict[str, Any]]:
-    features = [feature for row in rows for feature in _features(task, tokenizer, row.fields, max_length)]
-    if not any(feature["end_positions"] for feature in features):
-        raise StudentError(
-            f"Task `{task.name}`: in none of {len(rows)} rows does `{task.output}` stand in "
-            f"`{context_field(task)}`, so there is no span to learn from."
-        )
-    return features
-
-
-def _features(task: Task, tokenizer: Any, row: Mapping[str, str], max_length: int) -> list[dict[str, Any]]:
-    """Return a row's windows with the places of the answer's first and last token; (0, 0) where it is not in one.
-
-    A row whose answer is somewhere else than in its text teaches nothing, and has none.
-    """
-    question, context = split_inputs(task, row)
-    answer = row[task.output]
-    begin = context.find(answer) if answer else -1
-    if answer and begin < 0:
-        return []
-    end = begin + len(answer)
-    features = []
-    for window in _windows(tokenizer, question, context, max_length):
-        offsets = window.pop("offset_mapping")
-        inside = [t for t, place in enumerate(offsets) if answer and place and place[0] < end and place[1] > begin]
-        whole = inside and offsets[inside[0]][0] <= begin and offsets[inside[-1]][1] >= end
-        window["start_positions"], window["end_positions"] = (inside[0], inside[-1]) if whole else (0, 0)
-        features.append(window)
-    return features
 
 
 def _best_in_window(
@@ -271,4 +197,5 @@ KIND = StudentKind(
     options=ExtractiveOptions,
     train=train_extractive_student,
     load=load_extractive_student,
+    check=lambda base_model, options: check_auto_model(AUTO_CLASS, base_model),
 )

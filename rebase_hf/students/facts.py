@@ -28,6 +28,7 @@ def training_facts(
         **settings,
         "train_rows": len(rows),
         "examples": sum(row.is_example for row in rows),
+        "phrases": sum(row.is_phrase for row in rows),
         "sources": dict(sorted(sources.items())),
         "licenses": dict(sorted(licenses.items())),
         "versions": library_versions(),

@@ -18,11 +18,11 @@ from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input
 from rebase_hf.quality.contamination import EvaluationGuard
-from rebase_hf.students.index_lookup import index_facts, keep_index, same_index
+from rebase_hf.students.index_lookup import index_facts, is_own_store, keep_index, same_index
 from rebase_hf.students.metrics import score
 from rebase_hf.students.passages import Allowed, Passage, kept_apart, rerank, search_passages
 from rebase_hf.students.reading import Evidence, Reading, settle
-from rebase_hf.students.saving import RERANKER, SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.saving import KNOWLEDGE, RERANKER, SavedStudent, saving
 from rebase_hf.students.seq2seq import AUTO_CLASS
 from rebase_hf.students.student import Input, check_inputs, evaluation_fields, plain_rows
 from rebase_hf.students.trainer_run import load_pretrained
@@ -148,16 +148,17 @@ class GroundedStudent:
         A knowledge store goes along; another index is named in `training.json` by its last folder or its Hub id, with
         its fingerprint. Where it lies on this machine is in `local.json`, which is never published.
         """
-        path = begin_saving(folder)
-        with quiet_loading():
-            self.model.save_pretrained(path)
-            self.tokenizer.save_pretrained(path)
-        if self.reranker is not None:
-            self.reranker.save(path / RERANKER)
         facts = {**self.facts, "reading": asdict(self.reading), "index": index_facts(self.index)}
-        if self.index is not None:
-            keep_index(self.index, path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=facts)
+        keeps = (KNOWLEDGE,) if self.index is not None and is_own_store(self.index, Path(folder)) else ()
+        with saving(folder, kind=self.kind, task=self.task, facts=facts, keeps=keeps) as path:
+            with quiet_loading():
+                self.model.save_pretrained(path)
+                self.tokenizer.save_pretrained(path)
+            if self.reranker is not None:
+                self.reranker.save(path / RERANKER)
+            if self.index is not None and not keeps:
+                keep_index(self.index, path)
+        return Path(folder)
 
     def _answer(
         self,

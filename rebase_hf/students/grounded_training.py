@@ -17,6 +17,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.plan import open_index
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.candidate_pools import Asked, make_pools
 from rebase_hf.students.facts import training_facts
 from rebase_hf.students.grounded import GroundedStudent, load_grounded_student
@@ -24,7 +25,7 @@ from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.reading import Reading
 from rebase_hf.students.reranker_measure import measure_reranker
 from rebase_hf.students.reranker_training import RerankerOptions, train_reranker
-from rebase_hf.students.seq2seq import DEFAULT_BASE_MODEL, Seq2SeqOptions, train_on_texts
+from rebase_hf.students.seq2seq import AUTO_CLASS, DEFAULT_BASE_MODEL, Seq2SeqOptions, train_on_texts
 from rebase_hf.students.student import TrainingRow, distinct_rows
 from rebase_hf.students.training_passages import Apart, asked_of, completed_rows
 from rebase_hf.task import Task
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 # A pool has 8 passages to read, and a student's row one text: so the reranker is shown fewer.
 ROWS_A_POOL = 4
+RERANKER_CLASS = "AutoModel"
 # Questions that a reranker is measured by in place of learning from them.
 SPARED_EVERY, MOST_SPARED, LEAST_TO_SPARE = 10, 50, 20
 
@@ -71,9 +73,9 @@ class GroundedOptions:
             if not isinstance(getattr(self, name), kind):
                 raise StudentError(f"Option `{name}` is {getattr(self, name)!r}; expected a {kind.__name__}.")
         self.reading.check()
-        check_number("batch_size", self.batch_size, 1)
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
 def train_grounded_student(
@@ -104,7 +106,10 @@ def train_grounded_student(
             reranker = _train_reranker(asked_of(task, rows, apart), opened, options, seed, max_pairs)
     texts = training_texts(task, used, reading, reasoning=options.reasoning)
     how = Seq2SeqOptions(options.batch_size, options.learning_rate, options.max_length)
-    model, tokenizer = train_on_texts(texts, base_model=base_model, seed=seed, shown=max_pairs, options=how)
+    labels = list(task.labels)
+    model, tokenizer = train_on_texts(
+        texts, base_model=base_model, seed=seed, shown=max_pairs, labels=labels, options=how
+    )
     facts = training_facts(
         task,
         used,
@@ -212,8 +217,10 @@ def _without_losses(reranker: "Reranker | None") -> dict[str, Any] | None:
     return None if reranker is None else {k: v for k, v in reranker.facts.items() if k != "losses"}
 
 
-def _other_models(options: GroundedOptions) -> tuple[str, ...]:
-    return (options.reranker_model or DEFAULT_MODEL,) if options.knowledge and options.rerank else ()
+def _check(base_model: str, options: GroundedOptions) -> None:
+    check_auto_model(AUTO_CLASS, base_model)
+    if options.knowledge and options.rerank:
+        check_auto_model(RERANKER_CLASS, options.reranker_model or DEFAULT_MODEL)
 
 
 KIND = StudentKind(
@@ -224,7 +231,8 @@ KIND = StudentKind(
     options=GroundedOptions,
     train=train_grounded_student,
     load=load_grounded_student,
-    other_models=_other_models,
+    check=_check,
+    learns_rationales=lambda options: options.reasoning,
     reads_index=True,
     each_rationale=True,
 )

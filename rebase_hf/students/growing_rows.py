@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rebase_hf.errors import StudentError
+
 
 class GrowingRows:
     """A map-style dataset of fixed length: its rows, and room for more.
@@ -54,3 +56,36 @@ class GrowingRows:
     def forget_added(self) -> None:
         """Be as at the start."""
         self.added.clear()
+
+
+def growing_rows(rows: GrowingRows | None, args: Any, state: Any, event: Mapping[str, Any]) -> GrowingRows:
+    """Return the rows that grow, once it is sure that a Trainer's training goes over them, and sees those that join.
+
+    Args:
+        rows: What was put in place of the Trainer's rows when it was made.
+        args, state, event: As a Trainer gives them when a training begins.
+
+    Raises:
+        StudentError: It does not, or they could join too late or never.
+    """
+    if "st_model" in event:
+        raise StudentError(
+            "SetFit draws its pairs before it trains, so rows can't join meanwhile. Leave the callback out of its "
+            "Trainer, and call active_setfit.train_in_rounds(trainer, callback) in place of trainer.train()."
+        )
+    loader = event["train_dataloader"]
+    if rows is None or loader.dataset is not rows:
+        raise StudentError(
+            "The training rows can't grow: the Trainer's train_dataset was set, or the callback added, after the "
+            "Trainer was made. Give both to the Trainer: Trainer(..., train_dataset=..., callbacks=[...])."
+        )
+    if loader.num_workers and loader.persistent_workers:
+        raise StudentError(
+            "dataloader_persistent_workers=True keeps copies of the training rows in other processes, which new "
+            "rows would not reach. Set it to False."
+        )
+    if args.eval_strategy == "no":
+        raise StudentError("Rows are asked for at evaluations, and there are none. Set eval_strategy='epoch'.")
+    if state.num_train_epochs < 2:
+        raise StudentError("New rows join at the next epoch, and there is one alone. Set num_train_epochs to 2.")
+    return rows

@@ -20,7 +20,7 @@ MOST_STEPS = 200
 def fit_head(model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -> None:
     """Set a classifier's last layer to the logistic regression of the labels on its inputs, labels weighing equally.
 
-    A model whose classes come from no linear layer is left as it is.
+    A model whose classes come from no linear layer, or from one that reads every token by itself, is left as it is.
 
     Args:
         features: Tokenised rows with `labels`, each once.
@@ -33,6 +33,8 @@ def fit_head(model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -
     if not layers:
         return
     inputs, labels = _inputs_of(layers[-1], model, features, collator)
+    if inputs.ndim != 2 or len(inputs) != len(labels):
+        return
     # By the whole length, also where rows differ in little of it: weights that made much of that little would be
     # thrown far off by the encoder's first steps.
     scale, middle = inputs.norm(dim=1).mean(), inputs.mean(dim=0)
@@ -48,7 +50,7 @@ def _inputs_of(layer: Any, model: Any, features: Sequence[Mapping[str, Any]], co
     import torch
 
     seen: list[Any] = []
-    hook = layer.register_forward_hook(lambda _, given, __: seen.append(given[0].detach().double().cpu()))
+    hook = layer.register_forward_hook(lambda _, given, __: seen.append(given[0].detach().cpu().double()))
     labels = []
     model.eval()
     try:
@@ -59,7 +61,8 @@ def _inputs_of(layer: Any, model: Any, features: Sequence[Mapping[str, Any]], co
                 model(**batch.to(model.device))
     finally:
         hook.remove()
-    return torch.cat(seen), torch.cat(labels)
+    # Of every token by itself, they are of another length in each batch.
+    return torch.cat(seen) if seen and seen[0].ndim == 2 else torch.zeros(0), torch.cat(labels)
 
 
 def _regression(inputs: Any, labels: Any, classes: int) -> tuple[Any, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from rebase_hf.errors import RowIndexError, StudentError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.plan import open_index
-from rebase_hf.students.saving import KNOWLEDGE, LOCAL, SavedStudent, read_json, write_json
+from rebase_hf.students.json_files import read_json, write_json
+from rebase_hf.students.saving import KNOWLEDGE, LOCAL, SavedStudent
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,11 @@ STORE = "knowledge-store"
 def is_store(index: RowIndex) -> bool:
     """Return whether an index is a knowledge store."""
     return {source.dataset for source in index.sources} == {STORE}
+
+
+def is_own_store(index: RowIndex, folder: Path) -> bool:
+    """Return whether an index is the knowledge store that lies in a student's folder already."""
+    return is_store(index) and (folder / KNOWLEDGE).resolve() == index.path.resolve()
 
 
 def index_facts(index: RowIndex | None) -> dict[str, Any] | None:
@@ -36,16 +42,11 @@ def index_facts(index: RowIndex | None) -> dict[str, Any] | None:
 
 
 def keep_index(index: RowIndex, folder: Path) -> None:
-    """Keep with a student what finds its index again: the store itself, or where the index lies here."""
-    own = folder / KNOWLEDGE
-    if not is_store(index):
-        if _on_hub(index.path)[0] is None:
-            write_json(folder / LOCAL, {"index": str(index.path)})
-        return
-    if own.exists() and own.resolve() == index.path:
-        return
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(index.path, own)
+    """Write what finds a student's index again: the store itself, or where the index lies here."""
+    if is_store(index):
+        shutil.copytree(index.path, folder / KNOWLEDGE)
+    elif _on_hub(index.path)[0] is None:
+        write_json(folder / LOCAL, {"index": str(index.path)})
 
 
 def same_index(saved: SavedStudent, given: Any = None) -> RowIndex:

@@ -14,8 +14,8 @@ def _nothing(options: Any) -> Mapping[str, str]:
     return {}
 
 
-def _none(options: Any) -> Sequence[str]:
-    return ()
+def _no(options: Any) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,11 @@ class StudentKind:
         train: `train(task, rows, base_model=, seed=, max_pairs=, options=)` returns the student, of rows that are
             ready; `max_pairs` is how many pairs, or rows, it is shown.
         load: `load(saved)` returns it again.
+        check: `check(base_model, options)` raises StudentError where it can't be trained from that model, as far as
+            its configuration says; before anything is paid.
         options_need: The modules that some of its options need besides.
-        other_models: Models besides the one it is trained from.
         reads_index: `index=` is given to both `train` and `load`: where it finds its passages.
+        learns_rationales: Whether by its options it can't do with rows of which none has a rationale.
         each_rationale: It learns every rationale of an input, not the first alone.
     """
 
@@ -43,9 +45,10 @@ class StudentKind:
     options: type
     train: Callable[..., Student]
     load: Callable[..., Student]
+    check: Callable[[str, Any], None]
     options_need: Callable[[Any], Mapping[str, str]] = _nothing
-    other_models: Callable[[Any], Sequence[str]] = _none
     reads_index: bool = False
+    learns_rationales: Callable[[Any], bool] = _no
     each_rationale: bool = False
 
     def read_options(self, given: Any) -> Any:
@@ -55,7 +58,7 @@ class StudentKind:
             StudentError: A name or a value is wrong.
         """
         try:
-            return read_options(self.options, given or None, f"A `{self.name}` student")
+            return read_options(self.options, given or None, f"Student kind `{self.name}`")
         except TaskError as error:
             raise StudentError(str(error)) from error
 
@@ -66,18 +69,19 @@ class StudentKind:
             MissingExtraError: With the line that installs it.
         """
         for module, extra in {**self.needs, **self.options_need(options)}.items():
-            require(module, what=f"A `{self.name}` student", extra=extra)
+            require(module, what=f"Student kind `{self.name}`", extra=extra)
 
 
-def check_number(name: str, value: Any, low: float, high: float = float("inf")) -> None:
+def check_number(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """Raise where an option's number is not within a range.
 
     Raises:
-        StudentError: It is not, or is no number.
+        StudentError: It is not, or is no number, or no whole one where that is wanted.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        wanted = f"from {low:g} to {high:g}" if high < float("inf") else f"of at least {low:g}"
-        raise StudentError(f"Option `{name}` is {value!r}; expected a number {wanted}.")
+    fitting = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not fitting or not low <= value <= high:
+        wanted = f"from {low:.10g} to {high:.10g}" if high < float("inf") else f"of at least {low:g}"
+        raise StudentError(f"Option `{name}` is {value!r}; expected a {'whole ' * whole}number {wanted}.")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

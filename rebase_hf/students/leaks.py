@@ -1,7 +1,7 @@
 """No student is trained on what it will be scored by."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rebase_hf.errors import StudentError
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -17,8 +17,7 @@ def without_leaks(
 ) -> tuple[list[TrainingRow], int]:
     """Return the rows that give away none of the held-out rows, and how many did.
 
-    A row gives one away when its input is that row's, whatever case and punctuation, shares 13 words in a row with it
-    or nearly repeats it; see EvaluationGuard. Datasets that `generate` made have none; a user's own rows may.
+    Datasets that `generate` made have none such; a user's own rows may.
 
     Args:
         held_out: Rows to score by; where there are none, all rows are kept.
@@ -27,14 +26,8 @@ def without_leaks(
     Raises:
         StudentError: No row would be left.
     """
-    guard = EvaluationGuard(task, held_out)
-    if not guard:
-        return list(rows), 0
-    form = frozenset[str]().union(*(shared_shingles(e[name] for e in task.examples) for name in task.inputs))
-    repeated = NearDuplicates(form=form)
-    for text in guard.texts:
-        repeated.add(text)
-    kept = [row for row in rows if not _gives_away(task, guard, repeated, row.fields)]
+    gives_away = leak_test(task, held_out)
+    kept = [row for row in rows if not gives_away(row.fields)]
     leaks = len(rows) - len(kept)
     if rows and not kept:
         raise StudentError(
@@ -48,10 +41,26 @@ def without_leaks(
     return kept, leaks
 
 
+def leak_test(task: Task, held_out: Sequence[Mapping[str, str]]) -> Callable[[Mapping[str, str]], bool]:
+    """Return what tells whether a row, with or without its output, gives away one of the held-out rows.
+
+    It does when its input is that row's, whatever case and punctuation, shares 13 words in a row with it or nearly
+    repeats it; see EvaluationGuard.
+    """
+    guard = EvaluationGuard(task, held_out)
+    if not guard:
+        return lambda row: False
+    form = frozenset[str]().union(*(shared_shingles(e[name] for e in task.examples) for name in task.inputs))
+    repeated = NearDuplicates(form=form)
+    for text in guard.texts:
+        repeated.add(text)
+    return lambda row: _gives_away(task, guard, repeated, row)
+
+
 def _gives_away(task: Task, guard: EvaluationGuard, repeated: NearDuplicates, row: Mapping[str, str]) -> bool:
     text = task.input_text(row)
     parts = dict.fromkeys([text, *(row[name] for name in task.inputs)])
-    if task.kind == "generation":
+    if task.kind == "generation" and task.output in row:
         parts[row[task.output]] = None
     return guard.equals(text) or any(
         guard.overlap(part) is not None or repeated.find(part) is not None for part in parts

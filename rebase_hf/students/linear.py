@@ -4,8 +4,7 @@ With static embeddings (a table of word vectors) it trains and answers in millis
 texts are encoded once and never again (`vector_cache.py`), whatever seeds, rows or settings change.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,14 @@ from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model, model
 from rebase_hf.index.text_batches import Vectors, encode_distinct
 from rebase_hf.index.torch_batches import encode_with
 from rebase_hf.setfit_training import add_missing_labels, load_body, new_head
+from rebase_hf.students.base_models import check_sentence_encoder
+from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
+from rebase_hf.students.json_files import write_json
 from rebase_hf.students.kind import StudentKind, check_number
-from rebase_hf.students.linear_head import LinearHead, read_head, refuse_foreign_modules, write_head
-from rebase_hf.students.saving import PICKLE, SavedStudent, begin_saving, finish_saving
-from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
+from rebase_hf.students.linear_head import LinearHead, load_saved_body, read_head, write_head
+from rebase_hf.students.saving import PICKLE, SavedStudent, saving
+from rebase_hf.students.student import Input, TrainingRow, check_inputs
 from rebase_hf.students.vector_cache import cache_file, encode_once
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
@@ -42,7 +44,7 @@ class LinearOptions:
         check_number("C", self.C, 1e-6)
 
 
-class LinearStudent:
+class LinearStudent(Classifier):
     """A frozen sentence encoder with a linear classifier."""
 
     kind = "linear"
@@ -53,19 +55,10 @@ class LinearStudent:
         self.head = head
         self.facts: Mapping[str, Any] = dict(facts)
 
-    def predict(self, inputs: Sequence[Input]) -> list[str]:
-        """Return the likeliest label of each input, in order."""
-        names = list(self.task.labels)
-        return [names[place] for place in self.predict_proba(inputs).argmax(axis=1)]
-
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
         texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
         return self.head.probabilities(_encode(self.body, texts), list(self.task.labels))
-
-    def evaluate(self, rows: Iterable[Any] | None = None) -> dict[str, float]:
-        """Return the task's metrics on `rows`, by default on the task's evaluation rows."""
-        return evaluation_scores(self, rows)
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.
@@ -73,18 +66,17 @@ class LinearStudent:
         Args:
             pickle: Write the head as SetFit does too; plain SetFit reads no other, `load_student` never reads it.
         """
-        path = begin_saving(folder)
         labels = list(self.task.labels)
-        with quiet_loading():
-            self.body.save(str(path), create_model_card=False)
-        write_head(path, self.head)
-        setfit = {"normalize_embeddings": True, "labels": labels}
-        (path / "config_setfit.json").write_text(json.dumps(setfit, indent=2, ensure_ascii=False), encoding="utf-8")
-        if pickle:
-            import joblib
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path:
+            with quiet_loading():
+                self.body.save(str(path), create_model_card=False)
+            write_head(path, self.head)
+            write_json(path / "config_setfit.json", {"normalize_embeddings": True, "labels": labels})
+            if pickle:
+                import joblib
 
-            joblib.dump(self.head.fitted(labels), path / PICKLE)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+                joblib.dump(self.head.fitted(labels), path / PICKLE)
+        return Path(folder)
 
 
 def train_linear_student(
@@ -121,11 +113,7 @@ def train_linear_student(
 
 def load_linear_student(saved: SavedStudent) -> LinearStudent:
     """Load a saved linear student without unpickling anything or running code from its folder."""
-    from sentence_transformers import SentenceTransformer
-
-    refuse_foreign_modules(saved.folder)
-    with quiet_loading():
-        body = SentenceTransformer(str(saved.folder), model_kwargs={"use_safetensors": True})
+    body = load_saved_body(saved.folder)
     return LinearStudent(saved.task, body, read_head(saved.folder, list(saved.task.labels)), saved.facts)
 
 
@@ -157,4 +145,5 @@ KIND = StudentKind(
     options=LinearOptions,
     train=train_linear_student,
     load=load_linear_student,
+    check=lambda base_model, options: check_sentence_encoder(base_model.removeprefix(STATIC_PREFIX), static=True),
 )

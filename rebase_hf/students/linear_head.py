@@ -10,6 +10,7 @@ import numpy as np
 
 from rebase_hf.errors import StudentError, require
 from rebase_hf.students.saving import HEAD
+from rebase_hf.training_run import quiet_loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,42 @@ def read_head(folder: Path, labels: Sequence[str]) -> LinearHead:
     return LinearHead(classes, coef, intercept)
 
 
+def load_saved_body(folder: Path) -> Any:
+    """Return the sentence-transformers model of a saved student, without unpickling anything or running its code.
+
+    Raises:
+        StudentError: Its files are missing or damaged, or ask for code of their own.
+    """
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    refuse_foreign_modules(folder)
+    try:
+        with quiet_loading():
+            return SentenceTransformer(str(folder), model_kwargs={"use_safetensors": True})
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StudentError(
+            f"{folder} holds no model that can be loaded: {' '.join(str(error).split())} The student is damaged; save "
+            "or download it again."
+        ) from error
+
+
 def refuse_foreign_modules(folder: Path) -> None:
     """Refuse a body whose modules are not sentence-transformers' own: older versions import them from the folder.
 
     Raises:
-        StudentError: It names another.
+        StudentError: It names another, or none.
     """
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    for module in modules:
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudentError(
+            f"{folder / 'modules.json'} can't be read: {error}. Save or download the student again."
+        ) from error
+    for module in modules if isinstance(modules, list) else [modules]:
+        asked = module.get("type") if isinstance(module, dict) else module
+        if not str(asked).startswith("sentence_transformers."):
             raise StudentError(
-                f"{folder / 'modules.json'} asks for the module `{module.get('type')}`, which is not one of "
+                f"{folder / 'modules.json'} asks for the module `{asked}`, which is not one of "
                 "sentence-transformers' own; code that comes with a student is not run."
             )

@@ -40,6 +40,6 @@ def kind_for(task: Task, name: str | None = None, *, passages: bool = False) -> 
         raise StudentError(f"Student kind `{name}` is not known; {hint}")
     if name not in fitting:
         raise StudentError(
-            f"A `{name}` student can't do task `{task.name}`, a {task.kind} task; use one of {', '.join(fitting)}."
+            f"Student kind `{name}` can't do task `{task.name}`, a {task.kind} task; use one of {', '.join(fitting)}."
         )
     return KINDS[name]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rebase_hf.students.each_epoch import EachEpoch
+from rebase_hf.students.kind import check_number
 from rebase_hf.students.row_columns import column_values, spread_rows
 from rebase_hf.students.row_figures import RowFigures
 from rebase_hf.students.trainer_access import log_through_trainer, write_json
@@ -50,6 +51,7 @@ class ProvenanceCallback(EachEpoch):
         column_mapping: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(dataset, name=name, batch_size=batch_size, column_mapping=column_mapping)
+        check_number("max_rows", max_rows, 1, whole=True)
         self.column = column
         named = column_values(dataset, column)
         self._sources = [NO_SOURCE if source is None else str(source) for source in named]

@@ -9,16 +9,16 @@ from rebase_hf.students.row_figures import fetch_rows
 from rebase_hf.task import Task
 
 
-def check_map_style(dataset: Any) -> None:
+def check_map_style(dataset: Any, what: str = "The callback's dataset") -> None:
     """Raise StudentError for what has no rows that can be counted and looked up."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise StudentError(
-            f"The callback was given a {type(dataset).__name__}; it needs rows that can be counted and looked up, "
+            f"{what} is a {type(dataset).__name__}; a callback needs rows that can be counted and looked up, "
             "such as a Dataset's: no stream, and one split."
         )
     if isinstance(dataset, Mapping) or not len(dataset):
         held = f"the splits {', '.join(map(str, dataset))}" if isinstance(dataset, Mapping) else "no rows"
-        raise StudentError(f"The callback was given {held}; it needs the rows of one split.")
+        raise StudentError(f"{what} has {held}; a callback needs the rows of one split.")
 
 
 def column_values(dataset: Any, column: str) -> list[Any]:
@@ -75,7 +75,10 @@ def spread_rows(groups: Sequence[str], most: int) -> list[int]:
     for number, group in enumerate(groups):
         members.setdefault(group, []).append(number)
     if most < len(members):
-        raise StudentError(f"max_rows is {most}, for rows of {len(members)} kinds; expected at least as many.")
+        raise StudentError(
+            f"max_rows is {most}, and the rows are from {len(members)} sources, of each of which one is looked at at "
+            f"least. Give {len(members)} or more."
+        )
     chosen: list[int] = []
     left = most
     for place, group in enumerate(sorted(members, key=lambda group: len(members[group]))):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 IGNORED = -100
+# Scores that are gone over at once.
+AT_ONCE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,17 @@ def _positions(model: Any, outputs: Any, batch: Mapping[str, Any]) -> "tuple[tor
     return scores, labels
 
 
-def _figures(scores: "torch.Tensor", labels: "torch.Tensor") -> Floats:
-    """Return loss (nan where no position counts), correct, margin and label of each row: (rows, 4)."""
+def _figures(scores: "torch.Tensor", labels: "torch.Tensor", at_once: int = AT_ONCE) -> Floats:
+    """Return loss (nan where no position counts), correct, margin and label of each row: (rows, 4).
+
+    A few rows at a time: in single precision, the scores of a whole vocabulary are twice what the model itself holds.
+    """
+    rows = max(1, at_once // max(1, scores.shape[1] * scores.shape[2]))
+    parts = zip(scores.split(rows), labels.split(rows), strict=True)
+    return np.concatenate([_figures_at_once(*part) for part in parts])
+
+
+def _figures_at_once(scores: "torch.Tensor", labels: "torch.Tensor") -> Floats:
     import torch
 
     counted = labels != IGNORED
@@ -146,4 +157,4 @@ def _figures(scores: "torch.Tensor", labels: "torch.Tensor") -> Floats:
     first, second = logs.topk(2, dim=-1).values.exp().unbind(dim=-1)
     margin = torch.where(counted, first - second, 0.0).sum(dim=1) / positions
     label = labels[:, 0] if labels.shape[1] == 1 else torch.full_like(positions, -1)
-    return np.stack([part.double().cpu().numpy() for part in (loss, correct, margin, label)], axis=1)
+    return np.stack([part.cpu().double().numpy() for part in (loss, correct, margin, label)], axis=1)

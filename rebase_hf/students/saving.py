@@ -1,6 +1,6 @@
-"""A student's folder: what is in it, written last to first so that `student.json` means complete.
+"""A student's folder: what is in it; `student.json` stands there when it is complete (`replacing.py`).
 
-student.json            format, kind, base model, labels in order, seed, versions
+student.json            format, kind, base model, labels in order, seed, versions, the names of all other files
 task.yaml               the task
 training.json           how it was trained: the facts for its card
 config.json, model.safetensors, tokenizer.json, ...    the model, as its own library saves it
@@ -12,19 +12,20 @@ knowledge/              grounded students with a knowledge store: the index that
 local.json              grounded students: where their index lies on this machine; never published
 """
 
-import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import StudentError
+from rebase_hf.students.json_files import read_json, write_json
+from rebase_hf.students.replacing import FILES, MANIFEST, is_incomplete, replacing
 from rebase_hf.task import Task
 
 FORMAT = 1
-MANIFEST = "student.json"
 FACTS = "training.json"
 HEAD = "head.safetensors"
 PICKLE = "model_head.pkl"
@@ -32,11 +33,6 @@ ADAPTER = "adapter_model.safetensors"
 RERANKER = "reranker"
 KNOWLEDGE = "knowledge"
 LOCAL = "local.json"
-# What one kind of student has and another has not: left there, a library would take the folder for the other kind.
-OF_SOME_KINDS = (
-    *(HEAD, PICKLE, ADAPTER, "adapter_config.json", "modules.json", "config_setfit.json", "model.safetensors"),
-    *("config_sentence_transformers.json", "generation_config.json", "config.json", LOCAL),
-)
 # What a student from the Hub needs. Pickles and Python files are not even downloaded.
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.md", "*.jinja", f"{KNOWLEDGE}/*")
 NOT_DOWNLOADED = ("*.pkl", "*.pickle", "*.py")
@@ -53,23 +49,24 @@ class SavedStudent:
     facts: Mapping[str, Any]
 
 
-def begin_saving(folder: str | Path) -> Path:
-    """Make the folder ready to be written: until `finish_saving` it is no student.
+@contextmanager
+def saving(
+    folder: str | Path, *, kind: str, task: Task, facts: Mapping[str, Any], keeps: Collection[str] = ()
+) -> Iterator[Path]:
+    """Yield a folder to write a student's model into, and put it with task, facts and manifest into `folder`.
 
-    What another kind of student left there would be published with this one; a knowledge store is built before.
+    Args:
+        keeps: Folders of an earlier student that are this one's too, and stay.
+
+    Raises:
+        StudentError: `folder` is a file, or holds a file of such a name that no student wrote.
     """
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise StudentError(f"{path} is a file; give a folder to save the student in.")
-    path.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, *OF_SOME_KINDS):
-        (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / RERANKER, ignore_errors=True)
-    return path
+    with replacing(folder, keeps=keeps) as new:
+        yield new
+        _describe(new, kind=kind, task=task, facts=facts)
 
 
-def finish_saving(folder: Path, *, kind: str, task: Task, facts: Mapping[str, Any]) -> Path:
-    """Write task, facts, and last the manifest."""
+def _describe(folder: Path, *, kind: str, task: Task, facts: Mapping[str, Any]) -> None:
     # Where the rows to score by lay on this machine is of no use elsewhere, and nobody's business.
     portable = {key: value for key, value in task.to_dict().items() if not _local_rows(key, value)}
     (folder / "task.yaml").write_text(Task.load(portable).to_yaml(), encoding="utf-8")
@@ -85,7 +82,6 @@ def finish_saving(folder: Path, *, kind: str, task: Task, facts: Mapping[str, An
         "versions": library_versions(),
     }
     write_json(folder / MANIFEST, manifest)
-    return folder
 
 
 def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> SavedStudent:
@@ -96,6 +92,8 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
     """
     folder = _local_folder(path_or_repo_id, revision)
     manifest_file = folder / MANIFEST
+    if is_incomplete(folder):
+        raise StudentError(f"{folder} holds a student whose saving was cut short: it is incomplete. Save it again.")
     if not manifest_file.is_file():
         held = ", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "nothing"
         raise StudentError(
@@ -108,8 +106,18 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
             f"{manifest_file} is of format `{manifest.get('format')}`; this version reads {FORMAT}. "
             "Upgrade rebase-hf, or train the student again."
         )
-    facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
-    return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), facts)
+    _check_files(folder, manifest.get(FILES) or [])
+    return SavedStudent(folder, str(manifest.get("kind")), Task.load(folder / "task.yaml"), read_json(folder / FACTS))
+
+
+def _check_files(folder: Path, names: Iterable[str]) -> None:
+    """Raise where a file of a student is missing that it can't do without, and that its downloading would bring."""
+    for name in names:
+        wanted = any(fnmatch(name, kind) for kind in DOWNLOADED) and not any(fnmatch(name, k) for k in NOT_DOWNLOADED)
+        # An index has a check of its own, and says what to give.
+        own = name != LOCAL and not name.startswith(f"{KNOWLEDGE}/")
+        if wanted and own and not (folder / name).is_file():
+            raise StudentError(f"{folder} lacks `{name}`. The student is damaged; save or download it again.")
 
 
 def library_versions() -> dict[str, str]:
@@ -146,25 +154,3 @@ def _local_folder(path_or_repo_id: str | Path, revision: str | None) -> Path:
 
 def _local_rows(key: str, value: Any) -> bool:
     return key in ("evaluation", "train") and "path" in value
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file of a student's folder."""
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON file of a student's folder.
-
-    Raises:
-        StudentError: It is damaged.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StudentError(
-            f"{file} is not JSON: {error}. The student is damaged; save or download it again."
-        ) from error
-    if not isinstance(content, dict):
-        raise StudentError(f"{file} holds {type(content).__name__}, expected an object. The student is damaged.")
-    return content

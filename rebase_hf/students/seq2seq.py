@@ -5,19 +5,21 @@ task of its own (distilling step by step); see `texts.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import require
+from rebase_hf.students.base_models import check_auto_model
 from rebase_hf.students.facts import training_facts
-from rebase_hf.students.kind import StudentKind, check_choice, check_number
-from rebase_hf.students.saving import SavedStudent, begin_saving, finish_saving
+from rebase_hf.students.kind import StudentKind, check_number
+from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.second_task import KEY, collating_both, with_second_task
 from rebase_hf.students.student import Input, TrainingRow, check_inputs, evaluation_scores
-from rebase_hf.students.texts import RATIONALES, answer_in, rationale_mode, second_task, source_text, target_text
+from rebase_hf.students.targets import Targets, Tokens, choices_of
+from rebase_hf.students.texts import RationaleOptions, answer_in, rationale_mode, second_task, source_text, target_text
 from rebase_hf.students.trainer_run import load_pretrained, repeat_rows, run_trainer
-from rebase_hf.students.writing import write_texts
+from rebase_hf.students.writing import forget_settings, write_texts
 from rebase_hf.task import Task
 from rebase_hf.training_run import quiet_loading, training_run
 
@@ -28,31 +30,24 @@ Texts = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Seq2SeqOptions:
+class Seq2SeqOptions(RationaleOptions):
     """How a sequence-to-sequence student is trained.
 
     Attributes:
         batch_size: Rows of one step.
         learning_rate: At the first step; it falls to zero at the last.
         max_length: What it reads is cut after so many tokens.
-        rationales: `target`: written before each answer; `task`: learnt under a prefix of its own, and not written
-            when it answers; `none`: not learnt. None takes `target` in a task that reasons.
-        rationale_weight: What the loss of a rationale counts beside an answer's, where it is a task of its own.
     """
 
     batch_size: int = 8
     learning_rate: float = 3e-4
     max_length: int = 512
-    rationales: str | None = None
-    rationale_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1)
+        self.check_rationales()
+        check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1)
-        check_number("max_length", self.max_length, 4)
-        check_number("rationale_weight", self.rationale_weight, 0)
-        if self.rationales is not None:
-            check_choice("rationales", self.rationales, RATIONALES)
+        check_number("max_length", self.max_length, 4, whole=True)
 
 
 class Seq2SeqStudent:
@@ -90,11 +85,10 @@ class Seq2SeqStudent:
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `AutoModelForSeq2SeqLM` read."""
-        path = begin_saving(folder)
-        with quiet_loading():
+        with saving(folder, kind=self.kind, task=self.task, facts=self.facts) as path, quiet_loading():
             self.model.save_pretrained(path)
             self.tokenizer.save_pretrained(path)
-        return finish_saving(path, kind=self.kind, task=self.task, facts=self.facts)
+        return Path(folder)
 
     def _write(self, inputs: Sequence[Input], choices: Mapping[tuple[int, ...], str] | None = None) -> list[str]:
         longest = int(self.facts["max_length"])
@@ -109,7 +103,7 @@ class Seq2SeqStudent:
         )
 
     def _labels(self) -> dict[tuple[int, ...], str]:
-        return {tuple(self.tokenizer(text_target=label)["input_ids"]): label for label in self.task.labels}
+        return choices_of(list(self.task.labels), _written(self.tokenizer))
 
 
 def train_seq2seq_student(
@@ -126,7 +120,13 @@ def train_seq2seq_student(
     texts = [(source_text(task, row.fields, mode), target_text(task, row, mode)) for row in rows]
     seconds = [second_task(task, row) for row in rows] if mode == "task" else None
     model, tokenizer = train_on_texts(
-        texts, base_model=base_model, seed=seed, shown=max_pairs, seconds=seconds, options=options
+        texts,
+        base_model=base_model,
+        seed=seed,
+        shown=max_pairs,
+        seconds=seconds,
+        labels=list(task.labels),
+        options=options,
     )
     facts = training_facts(
         task,
@@ -136,11 +136,8 @@ def train_seq2seq_student(
         settings={
             "method": "sequence to sequence",
             "max_pairs": max_pairs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
-            "max_length": options.max_length,
+            **asdict(options),
             "rationales": mode,
-            **({"rationale_weight": options.rationale_weight} if mode == "task" else {}),
         },
     )
     return Seq2SeqStudent(task, model, tokenizer, facts)
@@ -153,6 +150,7 @@ def train_on_texts(
     seed: int,
     shown: int,
     seconds: Sequence[Texts | None] | None = None,
+    labels: Sequence[str] = (),
     options: Seq2SeqOptions | None = None,
 ) -> tuple[Any, Any]:
     """Return a model trained to write the second text of each pair when it reads the first, and its tokenizer.
@@ -160,6 +158,10 @@ def train_on_texts(
     Args:
         shown: How many pairs it is shown, all of them in a shuffled order, again and again.
         seconds: For each pair, another one to learn in the same step, counting `options.rationale_weight`.
+        labels: What it is to tell apart in what it writes.
+
+    Raises:
+        StudentError: The base model can't be loaded, or two labels are the same to it.
     """
     require("accelerate", what="A sequence-to-sequence student", extra="trainer")
     options = options or Seq2SeqOptions()
@@ -167,12 +169,17 @@ def train_on_texts(
         from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
         model, tokenizer = load_pretrained(AUTO_CLASS, base_model or DEFAULT_BASE_MODEL)
+        choices_of(labels, _written(tokenizer))
+        forget_settings(model)
         order = repeat_rows(len(texts), shown, seed)
         # Each pair is prepared once, however often it is shown, and not at all where it never is.
-        features = {place: _feature(tokenizer, texts[place], options.max_length) for place in sorted(set(order))}
-        for place, feature in features.items():
+        targets = Targets(MAX_TARGET_TOKENS)
+        features = {}
+        for place in sorted(set(order)):
+            features[place] = _feature(tokenizer, texts[place], options.max_length, targets)
             if seconds and (second := seconds[place]) is not None:
-                feature[KEY] = _feature(tokenizer, second, options.max_length)
+                features[place][KEY] = _feature(tokenizer, second, options.max_length, targets)
+        targets.tell(len(features))
         collator = DataCollatorForSeq2Seq(tokenizer, model=model)
         run_trainer(
             with_second_task(Seq2SeqTrainer, options.rationale_weight) if seconds else Seq2SeqTrainer,
@@ -198,10 +205,14 @@ def _read(tokenizer: Any, source: str, max_length: int) -> dict[str, Any]:
     return dict(tokenizer(source, truncation=True, max_length=max_length, return_token_type_ids=False))
 
 
-def _feature(tokenizer: Any, pair: Texts, max_length: int) -> dict[str, Any]:
+def _written(tokenizer: Any) -> Tokens:
+    """Return what makes a text the tokens that a student writes for it, with the one that ends it."""
+    return lambda text: list(tokenizer(text_target=text, verbose=False)["input_ids"])
+
+
+def _feature(tokenizer: Any, pair: Texts, max_length: int, targets: Targets) -> dict[str, Any]:
     source, target = pair
-    written = tokenizer(text_target=target, truncation=True, max_length=MAX_TARGET_TOKENS)
-    return {**_read(tokenizer, source, max_length), "labels": written["input_ids"]}
+    return {**_read(tokenizer, source, max_length), "labels": targets.of(target, _written(tokenizer))}
 
 
 KIND = StudentKind(
@@ -212,4 +223,6 @@ KIND = StudentKind(
     options=Seq2SeqOptions,
     train=train_seq2seq_student,
     load=load_seq2seq_student,
+    check=lambda base_model, options: check_auto_model(AUTO_CLASS, base_model),
+    learns_rationales=Seq2SeqOptions.wants_rationales,
 )

@@ -48,6 +48,7 @@ class TrainingRow:
         source: The dataset that it was made from, where that is known.
         license: That dataset's licence.
         is_example: Whether it is one of the task's own examples.
+        is_phrase: Whether it is the phrase of a label.
     """
 
     fields: Mapping[str, str]
@@ -56,6 +57,7 @@ class TrainingRow:
     license: str | None = None
     is_example: bool = False
     passages: tuple[str, ...] | None = None
+    is_phrase: bool = False
 
 
 def training_rows(
@@ -100,7 +102,10 @@ def phrase_rows(task: Task) -> list[TrainingRow]:
     if len(task.inputs) > 1:
         return []
     described = {label: phrase for label, phrase in task.labels.items() if phrase != label}
-    return [TrainingRow({task.inputs[0]: phrase, task.output: label}) for label, phrase in described.items()]
+    return [
+        TrainingRow({task.inputs[0]: phrase, task.output: label}, is_phrase=True)
+        for label, phrase in described.items()
+    ]
 
 
 def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:
@@ -113,6 +118,7 @@ def check_inputs(task: Task, inputs: Sequence[Input]) -> list[dict[str, str]]:
         raise StudentError(
             f"`predict` was given one {type(inputs).__name__}; it takes a list of inputs. Put it in brackets."
         )
+    _refuse_no_rows(inputs, "`predict` was given")
     return [_check_input(task, item, number) for number, item in enumerate(inputs)]
 
 
@@ -161,12 +167,22 @@ def plain_rows(dataset: Any) -> Iterable[Any]:
         dataset = dataset["train"]
     if isinstance(dataset, str | bytes):
         raise StudentError(f"The dataset is the text `{dataset!r}`; pass rows, as `load_dataset` returns them.")
+    _refuse_no_rows(dataset, "The dataset is")
     features = getattr(dataset, "features", None) or {}
     names = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
     for row in dataset:
         if names:
             row = {k: names[k][v] if k in names and isinstance(v, int) and v >= 0 else v for k, v in row.items()}
         yield row
+
+
+def _refuse_no_rows(given: Any, what: str) -> None:
+    """Raise for what gives no rows when it is gone through: None, a number, or a table, which gives names."""
+    if hasattr(given, "columns") and hasattr(given, "to_dict"):
+        way = ".to_dicts()" if hasattr(given, "to_dicts") else '.to_dict("records")'
+        raise StudentError(f"{what} a {type(given).__name__}, not rows; pass its rows: {way} gives them.")
+    if not isinstance(given, Iterable) and not hasattr(given, "__getitem__"):
+        raise StudentError(f"{what} {given!r:.80}; expected a list, or a dataset.")
 
 
 def _training_row(task: Task, row: Any, number: int) -> TrainingRow:

@@ -6,16 +6,42 @@ while it learns, and never when it answers, which then costs no more than withou
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rebase_hf.errors import StudentError
 from rebase_hf.methods.grounded_text import MARKER
 from rebase_hf.quality.checks import settle_label
+from rebase_hf.students.kind import check_choice, check_number
 from rebase_hf.students.student import TrainingRow
 from rebase_hf.task import Task
 
 RATIONALES = ("target", "task", "none")
 ANSWER_PREFIX = "answer: "
 RATIONALE_PREFIX = "reason: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RationaleOptions:
+    """How students that write learn rationales.
+
+    Attributes:
+        rationales: `target`: written before each answer; `task`: learnt under a prefix of its own, and not written
+            when it answers; `none`: not learnt. None takes `target` in a task that reasons.
+        rationale_weight: What the loss of a rationale counts beside an answer's, where it is a task of its own.
+    """
+
+    rationales: str | None = None
+    rationale_weight: float = 1.0
+
+    def check_rationales(self) -> None:
+        """Raise StudentError where they are none that can be learnt by."""
+        check_number("rationale_weight", self.rationale_weight, 0, 1e6)
+        if self.rationales is not None:
+            check_choice("rationales", self.rationales, RATIONALES)
+
+    def wants_rationales(self) -> bool:
+        """Whether by these no student can be trained of rows without any."""
+        return self.rationales in ("target", "task")
 
 
 def rationale_mode(task: Task, rows: Sequence[TrainingRow], asked: str | None) -> str:

@@ -43,15 +43,19 @@ def log_through_trainer(figures: Mapping[str, float], control: Any) -> None:
     control.should_log = asked
 
 
-def evaluation_was_missed(args: Any, state: Any) -> bool:
+def evaluation_was_missed(args: Any, state: Any, metric: str | None = None) -> bool:
     """Whether a checkpoint lacks the evaluation that follows on it.
 
     One that was saved at the last step of an epoch was saved before the evaluation at the epoch's end, and a Trainer
     that goes on from it begins with the next epoch (transformers 5.23).
+
+    Args:
+        metric: What the evaluation gives; None for anything.
     """
     ended = bool(state.global_step) and float(state.epoch).is_integer() and args.eval_strategy == "epoch"
-    logged = (line for line in state.log_history if line["step"] == state.global_step)
-    return ended and args.eval_delay <= state.epoch and not any("eval_loss" in line for line in logged)
+    logged = [name for line in state.log_history if line["step"] == state.global_step for name in line]
+    found = any(name.startswith("eval_") if metric is None else name == metric for name in logged)
+    return ended and args.eval_delay <= state.epoch and not found
 
 
 def keep_in_checkpoints(state: Any, name: str, content: Mapping[str, Any]) -> None:

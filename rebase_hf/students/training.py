@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.embedding_model import find_embedding_model
 from rebase_hf.errors import StudentError
+from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.leaks import without_leaks
 from rebase_hf.students.named import KINDS, kind_for
+from rebase_hf.students.replacing import check_destination
 from rebase_hf.students.saving import read_saved
 from rebase_hf.students.student import Student, TrainingRow, distinct_rows, phrase_rows, training_rows
 from rebase_hf.task import Task
 
 DEFAULT_MAX_PAIRS = 1200
+# NumPy takes no larger one.
+LAST_SEED = 2**32 - 1
 
 
 def train_student(
@@ -25,7 +28,7 @@ def train_student(
     seed: int = 0,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     include_examples: bool = True,
-    include_phrases: bool = False,
+    include_phrases: bool = True,
     index: Any = None,
     **options: Any,
 ) -> Student:
@@ -47,13 +50,13 @@ def train_student(
         max_pairs: How much it is trained: the number of pairs (SetFit), or of rows shown, repeated as needed (the
             others). The same whatever the number of rows. A linear student sees every row, whatever it says.
         include_examples: Train on the task's own examples too.
-        include_phrases: Train on the labels' phrases too, as texts with these labels: where rows are few, or labelled
-            by the few-shot teacher, they say what no row does.
+        include_phrases: Train a classifier of one text on the labels' phrases too, as texts with these labels: where
+            rows are few, or labelled by the few-shot teacher, they say what no row does.
         index: Where a grounded student finds its passages: a RowIndex, its folder or Hub id.
         options: The kind's own: `learning_rate`, `batch_size`, `max_length`, `rationales`, `reading`, ...
 
     Raises:
-        StudentError: It can't be trained on what was given.
+        StudentError: It can't be trained on what was given, or not be saved in `output_dir`, which holds other files.
         TaskError: A row does not fit the task.
         MissingExtraError: What this kind of student is trained with is not installed.
 
@@ -63,17 +66,27 @@ def train_student(
         ['billing']
     """
     task = Task.load(task)
+    if output_dir is not None:
+        check_destination(output_dir)
     every = True if kind is not None and kind_for(task, kind).each_rationale else None
     given = training_rows(task, dataset, include_examples=include_examples, rationales=every)
+    held_out = task.evaluation_rows()
+    rows, leaks = without_leaks(task, given, held_out)
     if include_phrases:
-        given = [*given, *phrase_rows(task)]
-    rows, _ = without_leaks(task, given, task.evaluation_rows())
+        rows += phrases_for(task, kind_for(task, kind, passages=have_passages(given)))
     student = train_on_rows(
         task, rows, kind=kind, base_model=base_model, seed=seed, max_pairs=max_pairs, index=index, options=options
     )
+    if held_out:
+        student.facts = {**student.facts, "leaks": leaks}
     if output_dir is not None:
         student.save(output_dir)
     return student
+
+
+def phrases_for(task: Task, kind: StudentKind) -> list[TrainingRow]:
+    """Return the phrases of a task's labels as rows, for a kind that learns by them: a classifier."""
+    return phrase_rows(task) if kind.does == ("classification",) else []
 
 
 def have_passages(rows: Sequence[TrainingRow]) -> bool:
@@ -97,13 +110,16 @@ def train_on_rows(
     Args:
         options: The kind's own: a mapping, or the dataclass that holds them.
     """
-    if max_pairs < 1:
-        raise StudentError(f"`max_pairs` is {max_pairs}; a student needs at least 1 to learn from.")
+    check_number("max_pairs", max_pairs, 1, whole=True)
+    check_number("seed", seed, 0, LAST_SEED, whole=True)
     chosen = kind_for(task, kind, passages=have_passages(rows))
     read = chosen.read_options(options)
     chosen.require(read)
+    chosen.check(base_model or chosen.default_model, read)
     if not chosen.each_rationale:
         rows = distinct_rows(task, rows)
+    if index is not None and not chosen.reads_index:
+        raise StudentError(f"Student kind `{chosen.name}` reads no index. Leave `index` out, or take kind `grounded`.")
     where = {"index": index} if chosen.reads_index else {}
     return chosen.train(task, rows, base_model=base_model, seed=seed, max_pairs=max_pairs, options=read, **where)
 
@@ -115,40 +131,28 @@ def check_base_model(
     options: Mapping[str, Any] | None = None,
     *,
     passages: bool = False,
+    rationales: bool = True,
 ) -> None:
     """Raise when the student of a task could not be trained here: before anything is paid for its data.
 
     Args:
         passages: Its rows will have passages.
+        rationales: Some of its rows will have a rationale.
 
     Raises:
         MissingExtraError: What this kind of student is trained with is not installed.
-        StudentError: The kind does not fit the task, an option is wrong, or the base model is neither a folder, nor
-            in the local cache, nor to be had from the Hub.
+        StudentError: The kind does not fit the task, an option is wrong, or the base model is of another kind, or
+            neither a folder, nor in the local cache, nor to be had from the Hub.
     """
     chosen = kind_for(task, kind, passages=passages)
     read = chosen.read_options(options)
     chosen.require(read)
-    for name in (base_model or chosen.default_model, *chosen.other_models(read)):
-        _check_model(name)
-
-
-def _check_model(name: str) -> None:
-    found = find_embedding_model(name)
-    if Path(found).is_dir():
-        return
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        hf_hub_download(found, "config.json")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        reason = " ".join(str(error).split())
+    if not rationales and chosen.learns_rationales(read):
         raise StudentError(
-            f"The student's base model `{found}` is neither a folder here nor in the local cache, and the Hub "
-            f"does not give it ({reason}). Name another with --base-model, or make the dataset alone with "
-            "`rebase-hf generate`."
-        ) from error
+            f"Student kind `{chosen.name}`, as its options are, learns rationales, and the rows will have none. Give "
+            f"the examples of task `{task.name}` rationales, take a method that gives some, or leave that option out."
+        )
+    chosen.check(base_model or chosen.default_model, read)
 
 
 def load_student(path_or_repo_id: str | Path, revision: str | None = None, *, index: Any = None) -> Student:

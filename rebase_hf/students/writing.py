@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rebase_hf.errors import StudentError
 from rebase_hf.students.batches import longest_first
 
 
@@ -49,6 +50,21 @@ def write_texts(
 _GREEDY = {"do_sample": False, "num_beams": 1, "use_cache": True, "temperature": None, "top_p": None, "top_k": None}
 
 
+def forget_settings(model: Any) -> None:
+    """Leave of a base model's settings for writing only which tokens begin, end and fill a text.
+
+    A least length, penalties and forced tokens are for the texts that it was made for; a student's own may be shorter,
+    or repeat what it read.
+    """
+    from transformers import GenerationConfig
+
+    kept = {}
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+        said = getattr(model.generation_config, name, None)
+        kept[name] = getattr(model.config, name, None) if said is None else said
+    model.generation_config = GenerationConfig(**kept)
+
+
 def _one_of(choices: Mapping[tuple[int, ...], str], begin: int) -> Callable[[int, Any], list[int]]:
     """Return what `generate` asks which tokens may follow; behind the end of a choice, its last token again."""
     follow: dict[tuple[int, ...], set[int]] = {}
@@ -60,4 +76,10 @@ def _one_of(choices: Mapping[tuple[int, ...], str], begin: int) -> Callable[[int
 
 
 def _chosen(choices: Mapping[tuple[int, ...], str], tokens: Sequence[int]) -> str:
-    return next(text for choice, text in choices.items() if tuple(tokens[: len(choice)]) == choice)
+    for choice, text in choices.items():
+        if tuple(tokens[: len(choice)]) == choice:
+            return text
+    raise StudentError(
+        f"The model wrote none of the labels {', '.join(choices.values())}: its generation_config.json forces other "
+        "tokens. Take `forced_bos_token_id` and the like out of it, or train the student again."
+    )

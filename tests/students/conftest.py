@@ -62,3 +62,9 @@ def triage(tmp_path: Path) -> Task:
             "evaluation": {"path": str(tmp_path / "eval.jsonl")},
         }
     )
+
+
+@pytest.fixture
+def plain_triage(triage: Task) -> Task:
+    """The same without held-out rows."""
+    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})

@@ -60,3 +60,17 @@ def make_rows() -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+class Recording:
+    """Stands before a tokenizer and keeps what it is given to read."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.read = tokenizer, []
+
+    def __call__(self, texts, **options):
+        self.read.extend(texts)
+        return self.tokenizer(texts, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)

@@ -13,7 +13,6 @@ from rebase_hf.students.active_choice import choose_queries, without_repeats
 from rebase_hf.students.active_round import ActiveSettings
 from rebase_hf.students.growing_rows import GrowingRows
 from rebase_hf.students.setfit_figures import figures_of
-from rebase_hf.task import Task
 from rebase_hf.teacher.target import Teacher
 from tests.doubles.task_answers import about_the_row, shown_row
 from tests.doubles.tgi_server import TGIServer
@@ -30,12 +29,6 @@ def figures(said):
 
 def unsure(count=12):
     return figures([[0.4, 0.35, 0.25]] * (count // 2) + [[0.2, 0.5, 0.3]] * (count - count // 2))
-
-
-@pytest.fixture
-def plain_triage(triage):
-    """The task without its evaluation set."""
-    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})
 
 
 def make(task, index, teacher, **settings):
@@ -177,8 +170,9 @@ def test_rows_of_the_evaluation_set_are_not_to_be_asked_about(home, triage, bank
     with TGIServer() as server:
         active = make(triage, bank_index, server.url)
         active.check(SAID)
-        with pytest.raises(StudentError, match="Row 12 that .* is a row of the evaluation set of task `triage`"):
-            active.check([*SAID, {"message": held_out[1]["message"].upper()}])
+        for near in (held_out[1]["message"].upper(), held_out[2]["message"] + " now"):
+            with pytest.raises(StudentError, match="Row 12 that .* gives away the evaluation set of task `triage`"):
+                active.check([*SAID, {"message": near}])
         assert not server.chat_requests
 
 
@@ -189,7 +183,14 @@ def test_a_teacher_that_is_not_there_is_told_before_the_training(home, plain_tri
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"max_new_rows": 0}, "max_new_rows is 0"), ({"easy_share": 1.0}, "easy_share is 1.0")],
+    [
+        ({"max_new_rows": 0}, "`max_new_rows` is 0"),
+        ({"easy_share": 1.0}, "`easy_share` is 1;"),
+        ({"easy_share": "a"}, "`easy_share` is 'a'"),
+        ({"min_gain": "x"}, "`min_gain` is 'x'"),
+        ({"min_gain": float("nan")}, "`min_gain` is nan"),
+        ({"seed": -1}, "`seed` is -1"),
+    ],
 )
 def test_wrong_settings_are_named(wrong, message):
     with pytest.raises(StudentError, match=message):

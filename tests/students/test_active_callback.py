@@ -6,17 +6,13 @@ import shutil
 import pytest
 import torch
 from datasets import ClassLabel
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoTokenizer, DataCollatorWithPadding, TrainerCallback
 
 from rebase_hf.errors import StudentError, TeacherUnavailable
 from rebase_hf.students.callbacks import ActiveSynthesisCallback, CartographyCallback, ProvenanceCallback
-from rebase_hf.task import Task
-from tests.doubles.task_answers import about_the_row
 from tests.doubles.tgi_server import TGIServer
+from tests.students.active_trainers import EVERY, active_trainer, answer
 from tests.students.trainers import LABELS, classification_rows, make_trainer
-
-answer = about_the_row("team", tuple(LABELS))
-EVERY = {"eval_strategy": "epoch", "num_train_epochs": 4}
 
 
 class Seeing:
@@ -34,20 +30,6 @@ class Seeing:
 
     def read(self, text):
         return self.tokenizer.decode(self.tokenizer(text)["input_ids"])
-
-
-@pytest.fixture
-def plain_triage(triage):
-    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})
-
-
-def active_trainer(task, index, url, bert, folder, *, settings=None, **choice):
-    rows = classification_rows(bert)
-    active = ActiveSynthesisCallback(
-        task, index, url, **{"max_new_rows": 8, "rows_per_round": 4, "min_gain": None, "development": rows} | choice
-    )
-    trainer = make_trainer(bert, folder, [active], rows=rows, eval_dataset=rows, **EVERY | (settings or {}))
-    return active, trainer
 
 
 def weights(trainer):
@@ -175,6 +157,20 @@ def test_it_stands_beside_the_others(home, plain_triage, bank_index, tiny_bert, 
     assert len(active.active.examples) == 4 and len(watched[0].seen) == len(watched[1].seen) == 4
 
 
+@pytest.mark.parametrize("when", ["before the last epoch", "while rows wait"])
+def test_once_the_training_is_to_end_no_more_is_asked_for(home, plain_triage, bank_index, tiny_bert, tmp_path, when):
+    class Stopping(TrainerCallback):
+        def on_evaluate(self, args, state, control, **event):
+            control.should_training_stop = state.epoch >= (1 if when == "before the last epoch" else 2)
+
+    rows = classification_rows(tiny_bert)
+    with TGIServer(answer=answer) as server:
+        active = ActiveSynthesisCallback(plain_triage, bank_index, server.url, rows_per_round=4, min_gain=None)
+        make_trainer(tiny_bert, tmp_path, [Stopping(), active], rows=rows, eval_dataset=rows, **EVERY).train()
+        asked = 0 if when == "before the last epoch" else 4
+        assert len(server.chat_requests) == asked == len(active.active.examples)
+
+
 def test_without_development_rows_those_trained_on_are_asked_about(
     home, plain_triage, bank_index, tiny_bert, tmp_path
 ):
@@ -195,6 +191,25 @@ def test_a_metric_of_the_evaluation_may_decide(home, plain_triage, bank_index, t
         _, wrong = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, metric="eval_f1")
         with pytest.raises(StudentError, match="no metric `eval_f1`; it has eval_loss"):
             wrong.train()
+
+
+@pytest.mark.parametrize("metric", [None, "eval_a_right", "eval_b_right", "eval_c_right"])
+def test_of_several_evaluation_sets_the_one_with_the_metric_decides(
+    home, plain_triage, bank_index, tiny_bert, tmp_path, metric
+):
+    rows = classification_rows(tiny_bert)
+    with TGIServer(answer=answer) as server:
+        active, trainer = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, metric=metric)
+        trainer.eval_dataset = {"a": rows, "b": rows.select([3])}
+        trainer.compute_metrics = lambda said: {"right": float(len(said.label_ids))}
+        if metric == "eval_c_right":
+            with pytest.raises(StudentError, match="no metric `eval_c_right`; it has eval_a_loss.*, eval_b_right"):
+                trainer.train()
+            return
+        trainer.train()
+    assert [one["step"] for one in active.active.rounds] == [5, 10]
+    scores = {point["score"] for point in active.active.curve}
+    assert metric is None or scores == {12.0 if metric == "eval_a_right" else 1.0}
 
 
 def test_rows_whose_labels_are_numbered_otherwise_are_encoded_as_they_are(
@@ -261,69 +276,6 @@ def test_a_teacher_that_fails_ends_the_training_and_a_resume_goes_on(
         active, trainer = active_trainer(plain_triage, bank_index, server.url, tiny_bert, tmp_path, settings=each)
         trainer.train()
     assert len(active.active.examples) == 8
-
-
-def wrong_settings(**settings):
-    def make(task, index, url, bert, folder):
-        return active_trainer(task, index, url, bert, folder, settings=settings)[1]
-
-    return make
-
-
-def added_later(task, index, url, bert, folder):
-    trainer = make_trainer(bert, folder, [], eval_dataset=classification_rows(bert), **EVERY)
-    trainer.add_callback(ActiveSynthesisCallback(task, index, url))
-    return trainer
-
-
-def without_texts(task, index, url, bert, folder):
-    rows = classification_rows(bert).remove_columns(["message"])
-    return make_trainer(
-        bert, folder, [ActiveSynthesisCallback(task, index, url)], rows=rows, eval_dataset=rows, **EVERY
-    )
-
-
-def labelled_otherwise(task, index, url, bert, folder):
-    def encode(row):
-        features = {name: [2, 3] for name in ("input_ids", "token_type_ids", "attention_mask")}
-        return features | {"labels": 2 - LABELS.index(row["team"])}
-
-    return active_trainer(task, index, url, bert, folder, encode=encode)[1]
-
-
-def encoded_to_nothing(task, index, url, bert, folder):
-    return active_trainer(task, index, url, bert, folder, encode=lambda row: {"labels": 1})[1]
-
-
-def of_a_task_of_texts(task, index, url, bert, folder):
-    content = {key: value for key, value in task.to_dict().items() if key not in ("labels", "metric")}
-    return active_trainer(content, index, url, bert, folder)[1]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (wrong_settings(eval_strategy="no"), "Set eval_strategy='epoch'"),
-        (wrong_settings(num_train_epochs=1), "Set num_train_epochs to 2"),
-        (
-            wrong_settings(dataloader_num_workers=1, dataloader_persistent_workers=True),
-            "dataloader_persistent_workers=True keeps copies",
-        ),
-        (added_later, r"can't grow.*Trainer\(..., train_dataset=..., callbacks="),
-        (without_texts, "no column `message`"),
-        (labelled_otherwise, "gives the label 2 to a training row that has 0"),
-        (encoded_to_nothing, "New rows would have no `input_ids`"),
-        (of_a_task_of_texts, "Give encode= the function"),
-    ],
-)
-def test_what_can_not_work_is_said_before_the_first_step(
-    home, plain_triage, bank_index, tiny_bert, tmp_path, make, message
-):
-    with TGIServer(answer=answer) as server:
-        trainer = make(plain_triage, bank_index, server.url, tiny_bert, tmp_path)
-        with pytest.raises(StudentError, match=message):
-            trainer.train()
-        assert trainer.state.global_step == 0 and not server.chat_requests
 
 
 @pytest.mark.slow

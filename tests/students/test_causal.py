@@ -66,13 +66,13 @@ def test_texts_are_written_alike_alone_and_beside_longer_ones(saved):
 
 
 def test_only_the_completion_counts(tiny_chat):
-    from rebase_hf.students.causal import _Preparation
+    from rebase_hf.students.causal_rows import CausalRows
     from rebase_hf.students.chat_text import end_tokens
     from rebase_hf.students.student import TrainingRow
     from rebase_hf.students.trainer_run import load_pretrained
 
     model, tokenizer = load_pretrained("AutoModelForCausalLM", tiny_chat)
-    prepare = _Preparation(make_task(), tokenizer, end_tokens(model, tokenizer), "none", 1024)
+    prepare = CausalRows(make_task(), tokenizer, end_tokens(model, tokenizer), "none", 1024)
     feature = prepare.feature(TrainingRow({"input": "ab", "output": "ba"}))
     counted = [token for token, label in zip(feature["input_ids"], feature["labels"], strict=True) if label != -100]
     assert tokenizer.decode(counted) == "ba<|end|>"

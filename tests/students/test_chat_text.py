@@ -1,5 +1,6 @@
 import pytest
 
+from rebase_hf.errors import StudentError
 from rebase_hf.students.chat_text import PLAIN_CUE, completion_tokens, end_tokens, prompt_text, prompt_tokens
 from rebase_hf.students.texts import source_text
 from rebase_hf.students.trainer_run import load_pretrained
@@ -32,7 +33,7 @@ def test_prompt_and_completion_together_are_the_conversation_as_the_template_wri
     model, tokenizer = model_and_tokenizer
     source = source_text(task, task.examples[0])
     prompt = prompt_tokens(task, tokenizer, task.examples[0], "none", "", 500)
-    written = completion_tokens(tokenizer, source, "yx", end_tokens(model, tokenizer), 50)
+    written = completion_tokens(tokenizer, source, "yx", end_tokens(model, tokenizer))
     turns = [{"role": "user", "content": source}, {"role": "assistant", "content": "yx"}]
     assert prompt + written == tokenizer.apply_chat_template(turns, return_dict=False)
     assert tokenizer.decode(written) == "yx<|end|>"
@@ -41,14 +42,14 @@ def test_prompt_and_completion_together_are_the_conversation_as_the_template_wri
 def test_what_a_template_puts_behind_the_end_of_a_turn_is_not_learnt(model_and_tokenizer):
     model, tokenizer = model_and_tokenizer
     tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>{% endfor %}", "<|end|>\n{% endfor %}")
-    written = completion_tokens(tokenizer, "say", "yx", end_tokens(model, tokenizer), 50)
+    written = completion_tokens(tokenizer, "say", "yx", end_tokens(model, tokenizer))
     assert tokenizer.decode(written) == "yx<|end|>"
 
 
 def test_a_template_that_writes_a_reply_otherwise_is_not_forced(model_and_tokenizer):
     model, tokenizer = model_and_tokenizer
     tokenizer.chat_template = "{% if add_generation_prompt %}A{% else %}B{% endif %}"
-    written = completion_tokens(tokenizer, "say", "yx", end_tokens(model, tokenizer), 50)
+    written = completion_tokens(tokenizer, "say", "yx", end_tokens(model, tokenizer))
     assert tokenizer.decode(written) == "yx<|end|>"
 
 
@@ -63,7 +64,7 @@ def test_without_a_template_a_plain_cue_stands_before_the_reply(model_and_tokeni
     tokenizer.chat_template = None
     ids = prompt_tokens(task, tokenizer, task.examples[0], "none", "", 500)
     assert tokenizer.decode(ids) == source_text(task, task.examples[0]) + PLAIN_CUE
-    assert tokenizer.decode(completion_tokens(tokenizer, "s", "yx", end_tokens(model, tokenizer), 9)) == "yx<|end|>"
+    assert tokenizer.decode(completion_tokens(tokenizer, "s", "yx", end_tokens(model, tokenizer))) == "yx<|end|>"
 
 
 def test_of_a_long_row_the_end_of_its_longest_input_is_left_out(model_and_tokenizer, task):
@@ -74,6 +75,25 @@ def test_of_a_long_row_the_end_of_its_longest_input_is_left_out(model_and_tokeni
     assert len(ids) == 200
     assert text.startswith("<|user|>Turn it round.") and text.endswith("hint: keep me<|end|><|assistant|>")
     assert "text: 0123456789" in text
+
+
+def test_of_several_long_inputs_each_keeps_its_beginning(model_and_tokenizer, task):
+    _, tokenizer = model_and_tokenizer
+    row = {"text": "0123456789" * 50, "hint": "keep this " * 40}
+    ids = prompt_tokens(task, tokenizer, row, "none", "", 200)
+    text = tokenizer.decode(ids)
+    assert 190 <= len(ids) <= 200
+    assert text.startswith("<|user|>Turn it round.") and text.endswith("<|end|><|assistant|>")
+    parts = text.removesuffix("<|end|><|assistant|>").split("\n")[-2:]
+    assert [part[:12] for part in parts] == ["text: 012345", "hint: keep t"]
+    assert abs(len(parts[0]) - len(parts[1])) <= 1
+
+
+@pytest.mark.parametrize("room", [-20, 0, 30])
+def test_an_instruction_that_leaves_no_room_is_named(model_and_tokenizer, task, room):
+    _, tokenizer = model_and_tokenizer
+    with pytest.raises(StudentError, match=f"has 3[0-9] tokens, and there is room for {room}"):
+        prompt_tokens(task, tokenizer, {"text": "ab" * 50, "hint": ""}, "none", "", room)
 
 
 def test_every_token_that_ends_a_text_for_the_model_counts(model_and_tokenizer):

@@ -3,9 +3,10 @@ import statistics
 
 import pytest
 
+from rebase_hf.cli.steps import show_student
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare
-from rebase_hf.students.comparison import _drawn_gold
+from rebase_hf.students.contenders import drawn_gold
 from rebase_hf.students.student import training_rows
 from rebase_hf.task import Task
 from tests.doubles.tiny_models import ROWS
@@ -107,7 +108,7 @@ def test_a_student_of_as_many_gold_rows_stands_beside(gold_task, held_out, tiny_
 
 def test_gold_rows_are_drawn_anew_for_each_seed_and_alike_for_the_same(gold_task):
     gold, student = training_rows(gold_task, gold_task.train_rows()), training_rows(gold_task, ROWS[:5])
-    first, again, other = (_drawn_gold(gold, student, seed) for seed in (0, 0, 1))
+    first, again, other = (drawn_gold(gold, student, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert [row.is_example for row in first] == [True] + [False] * 5
 
@@ -135,3 +136,27 @@ def test_rationales_of_the_dataset_are_learnt_and_others_need_none(tiny_t5):
     )
     assert compared.student.facts["rationales"] == "task"
     assert set(compared.scores) == {"student", "few_examples", "majority"}
+
+
+def test_rationales_that_the_dataset_has_not_are_no_silent_wish(tiny_t5):
+    task = Task.load({"name": "reverse", "instruction": "Turn.", "examples": [{"input": "xy", "output": "yx"}]})
+    rows, held_out = [{"input": "ab", "output": "ba"}], [{"input": "zz", "output": "zz"}]
+    with pytest.raises(StudentError, match="not one of the 2 rows of task `reverse` has a rationale"):
+        compare(task, rows, seeds=(0,), base_model=tiny_t5, evaluation=held_out, rationales="task")
+
+
+@pytest.mark.parametrize(("gold", "told"), [(3, True), (9, False), (None, False)])
+def test_it_is_said_where_there_were_fewer_gold_rows(comparison, capsys, tmp_path, gold, told):
+    report = comparison.to_report() | {"evaluation": {"rows": 2}}
+    report["comparison"] |= {"gold_rows": gold, "train_rows": 9}
+    show_student(tmp_path, report)
+    assert ("(`gold_rows` are 3, all that there are; the student had 9 rows)" in capsys.readouterr().out) == told
+
+
+def test_a_task_may_be_a_file_and_seeds_are_a_list(task, tmp_path):
+    (tmp_path / "task.yaml").write_text(task.to_yaml())
+    with pytest.raises(StudentError, match="has no evaluation rows"):
+        compare(str(tmp_path / "task.yaml"), ROWS)
+    for seeds, message in ((3, "`seeds` is 3; give a list"), ((), "`seeds` is"), ([-1], "`seeds` is -1; expected a")):
+        with pytest.raises(StudentError, match=message):
+            compare(task, ROWS, seeds=seeds)

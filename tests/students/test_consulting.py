@@ -12,7 +12,7 @@ from rebase_hf.cli import main
 from rebase_hf.errors import StudentError
 from rebase_hf.students import train_student
 from rebase_hf.students.consulting import consult_student
-from rebase_hf.students.saving import finish_saving
+from rebase_hf.students.saving import saving
 from rebase_hf.task import Task
 from tests.doubles.task_answers import desk_answer
 from tests.doubles.tgi_server import TGIServer
@@ -62,7 +62,8 @@ def test_what_gives_no_labels_or_is_no_student_is_refused(tmp_path):
     with pytest.raises(StudentError, match=r"student\.json"):
         consult_student(tmp_path)
     task = Task.load({"name": "sums", "instruction": "Add.", "examples": [{"input": "1+1", "output": "2"}]})
-    finish_saving(tmp_path, kind="seq2seq", task=task, facts={})
+    with saving(tmp_path, kind="seq2seq", task=task, facts={}):
+        pass
     with pytest.raises(StudentError, match="has no labels"):
         consult_student(tmp_path)
 
@@ -70,8 +71,7 @@ def test_what_gives_no_labels_or_is_no_student_is_refused(tmp_path):
 def test_a_student_that_does_not_say_how_sure_it_is_is_refused(tiny_t5, tmp_path):
     task = Task.load({"name": "sums", "instruction": "Add.", "examples": [{"input": "1+1", "output": "2"}]})
     train_student(task, [{"input": "1+2", "output": "3"}], base_model=tiny_t5, output_dir=tmp_path, max_pairs=1)
-    facts = json.loads((tmp_path / "training.json").read_text())
-    finish_saving(tmp_path, kind="seq2seq", task=Task.load(DESK), facts=facts)
+    (tmp_path / "task.yaml").write_text(Task.load(DESK).to_yaml())
     with pytest.raises(StudentError, match="how sure"):
         consult_student(tmp_path)([{"message": "x"}])
 

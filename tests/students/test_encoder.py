@@ -7,6 +7,7 @@ from rebase_hf.errors import StudentError
 from rebase_hf.students import load_student, train_student
 from rebase_hf.students.encoder import _features, segments
 from rebase_hf.task import Task
+from tests.doubles.no_doubles import NoDoublesOnDevice
 from tests.doubles.tiny_models import ROWS
 
 QUESTIONS = ["please refund my card", "the box is broken", "reset my account", "hello"]
@@ -74,6 +75,13 @@ def test_predictions_stand_in_order_whatever_the_lengths(saved):
     assert student.predict([]) == []
 
 
+def test_a_device_without_double_precision_will_do(saved):
+    student, _ = saved
+    expected = student.predict_proba(QUESTIONS)
+    with NoDoublesOnDevice():
+        assert np.array_equal(student.predict_proba(QUESTIONS), expected)
+
+
 def test_loaded_student_predicts_the_same_bytes(saved):
     student, folder = saved
     loaded = load_student(folder)
@@ -87,6 +95,19 @@ def test_a_plain_pipeline_gives_the_same_labels(saved):
     student, folder = saved
     classify = pipeline("text-classification", str(folder), device="cpu")
     assert [found["label"] for found in classify(QUESTIONS)] == student.predict(QUESTIONS)
+
+
+def test_a_plain_pipeline_cuts_long_texts_where_the_student_does(task, tiny_bert, tmp_path):
+    from transformers import AutoTokenizer, pipeline
+
+    options = {"max_pairs": 60, "learning_rate": 3e-3, "max_length": 12, "output_dir": tmp_path / "s"}
+    student = train_student(task, ROWS, kind="encoder", base_model=tiny_bert, **options)
+    assert AutoTokenizer.from_pretrained(tmp_path / "s").model_max_length == 12
+    classify = pipeline("text-classification", str(tmp_path / "s"), device="cpu", truncation=True)
+    long = "my parcel has not arrived yet " + "please refund the payment on my card " * 60
+    [found] = classify([long])
+    assert found["label"] == student.predict([long])[0]
+    assert found["score"] == pytest.approx(student.predict_proba([long]).max(), abs=1e-4)
 
 
 def test_a_plain_pipeline_takes_pairs(saved_pairs):

@@ -171,13 +171,22 @@ def test_it_looks_at_no_more_rows_than_it_may(tiny_bert, tmp_path):
     assert told["looked_at"] == 6 and told["rows"] == 12
 
 
+def test_a_share_of_nothing_is_not_kept(tiny_bert, tmp_path):
+    rows = classification_rows(tiny_bert)
+    watched = CartographyCallback(rows)
+    make_trainer(tiny_bert, tmp_path, [watched], rows=rows, num_train_epochs=1).train()
+    for share in (0, 2, "all"):
+        with pytest.raises(StudentError, match="`share` is"):
+            watched.to_keep(share)
+
+
 def test_rows_are_spread_over_groups_and_over_each_group():
     groups = ["a"] * 10 + ["b"] * 2 + ["c"] * 10
     chosen = spread_rows(groups, 12)
     assert [groups[row] for row in chosen] == ["a"] * 5 + ["b"] * 2 + ["c"] * 5
     assert chosen[:5] == [0, 2, 4, 6, 8]
     assert spread_rows(groups, 100) == list(range(22))
-    with pytest.raises(StudentError, match="max_rows is 2, for rows of 3"):
+    with pytest.raises(StudentError, match="max_rows is 2, and the rows are from 3 sources"):
         spread_rows(groups, 2)
 
 
@@ -245,13 +254,26 @@ def test_in_a_seq2seq_trainer(tiny_t5, tmp_path, capsys):
         (lambda rows: ProvenanceCallback(rows, column="provenance.set"), "Column `provenance.set` is not there"),
         (lambda rows: ProvenanceCallback({"train": rows}), "the splits train"),
         (lambda rows: CartographyCallback(rows.select([])), "no rows"),
-        (lambda rows: CartographyCallback(rows, share=0), "share is 0"),
+        (lambda rows: CartographyCallback(rows, share=0), "`share` is 0"),
+        (lambda rows: CartographyCallback(rows, share="a"), "`share` is 'a'"),
+        (lambda rows: CartographyCallback(rows, batch_size=0), "`batch_size` is 0"),
+        (lambda rows: ProvenanceCallback(rows, max_rows=0), "`max_rows` is 0; expected a whole number of at least 1"),
         (lambda rows: CartographyCallback(IterableDataset.from_generator(lambda: iter(ROWS))), "no stream"),
     ],
 )
 def test_what_is_wrong_is_said_when_it_is_made(tiny_bert, make, message):
     with pytest.raises(StudentError, match=message):
         make(classification_rows(tiny_bert))
+
+
+@pytest.mark.parametrize("make", [ProvenanceCallback, CartographyCallback])
+def test_a_trainer_over_a_stream_is_refused_by_its_name(tiny_bert, tmp_path, make):
+    rows = classification_rows(tiny_bert)
+    stream = rows.remove_columns(["message", "team", "provenance"]).to_iterable_dataset()
+    trainer = make_trainer(tiny_bert, tmp_path, [make(rows)], rows=stream, max_steps=6)
+    with pytest.raises(StudentError, match="The Trainer's train_dataset is a IterableDataset.*no stream"):
+        trainer.train()
+    assert trainer.state.global_step == 0
 
 
 def test_rows_that_are_not_prepared_are_refused_before_the_first_step(tiny_bert, tmp_path):

@@ -3,7 +3,8 @@ import pytest
 
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare, load_student, train_student
-from rebase_hf.students.extractive import context_field, split_inputs
+from rebase_hf.students.answer_windows import context_field, row_windows, shown_windows, split_inputs
+from rebase_hf.students.student import training_rows
 from rebase_hf.task import Task
 
 FILLER = "the package came broken and wet . " * 40
@@ -59,10 +60,8 @@ def test_answers_are_spans_of_the_text_also_of_a_long_one(saved):
 def test_the_answer_is_marked_in_the_window_that_holds_it_and_nowhere_else(task, tiny_bert):
     from transformers import AutoTokenizer
 
-    from rebase_hf.students.extractive import _features
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
+    features = row_windows(task, tokenizer, {**ROWS[1], "text": f"{FILLER}{ROWS[1]['text']} {FILLER}"}, 96)
     marked = [f for f in features if (f["start_positions"], f["end_positions"]) != (0, 0)]
     assert 1 <= len(marked) < len(features)
     for feature in marked:
@@ -118,10 +117,8 @@ def test_rows_without_an_answer_teach_to_give_none(task, tiny_bert, tmp_path):
 def test_the_answer_is_nothing_in_every_window_of_a_row_without_one(task, tiny_bert):
     from transformers import AutoTokenizer
 
-    from rebase_hf.students.extractive import _features
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    features = _features(task, tokenizer, {**NOTHING[0], "text": FILLER}, 96)
+    features = row_windows(task, tokenizer, {**NOTHING[0], "text": FILLER}, 96)
     assert len(features) > 1
     assert {(f["start_positions"], f["end_positions"]) for f in features} == {(0, 0)}
 
@@ -157,3 +154,38 @@ def test_plain_transformers_finds_the_same_span(saved):
     scores = {(a, b): float(found.start_logits[0, a] + found.end_logits[0, b]) for a in text for b in text if a <= b}
     first, last = max(scores, key=scores.get)
     assert student.predict([row]) == [row["text"][offsets[first][0] : offsets[last][1]]]
+
+
+def test_rows_are_drawn_before_they_are_prepared(task, tiny_bert):
+    from transformers import AutoTokenizer
+
+    class Counting:
+        def __init__(self):
+            self.tokenizer, self.read = AutoTokenizer.from_pretrained(tiny_bert), []
+
+        def __call__(self, *texts, **how):
+            self.read += texts[1:]
+            return self.tokenizer(*texts, **how)
+
+    astray = {"question": "how much ?", "text": "nothing of it is here", "amount": "99"}
+    rows = training_rows(task, [*ROWS, astray], include_examples=False)
+    drawn = {}
+    for count in (3, 8, 20):
+        tokenizer = Counting()
+        shown = shown_windows(task, tokenizer, rows, max_length=96, count=count, seed=1)
+        assert len(shown) == count and all(window["end_positions"] for window in shown)
+        assert len(tokenizer.read) == len(set(tokenizer.read)) == min(count, len(ROWS))
+        assert astray["text"] not in tokenizer.read
+        drawn[count] = [tuple(window["input_ids"]) for window in shown]
+    assert len(set(drawn[8])) == 8 and set(drawn[20]) == set(drawn[8])  # every row before any comes again
+    other = shown_windows(task, Counting(), rows, max_length=96, count=8, seed=2)
+    assert [tuple(window["input_ids"]) for window in other] != drawn[8]
+
+
+def test_windows_of_a_long_text_are_shown_too(task, tiny_bert):
+    from transformers import AutoTokenizer
+
+    rows = training_rows(task, [{**ROWS[0], "text": f"{FILLER}{ROWS[0]['text']}"}], include_examples=False)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    shown = shown_windows(task, tokenizer, rows, max_length=96, count=50, seed=0)
+    assert len(shown) == 50 and 0 < sum(window["end_positions"] > 0 for window in shown) < 25

@@ -45,7 +45,7 @@ def test_an_unknown_kind_is_named_with_the_nearest():
 
 
 def test_an_unknown_option_is_named_with_the_nearest():
-    with pytest.raises(StudentError, match="`encoder` student has no option `batchsize`; did you mean `batch_size`"):
+    with pytest.raises(StudentError, match="`encoder` has no option `batchsize`; did you mean `batch_size`"):
         KINDS["encoder"].read_options({"batchsize": 4})
     with pytest.raises(StudentError, match="its options are C"):
         KINDS["linear"].read_options({"rationales": "task"})
@@ -59,7 +59,11 @@ def test_options_may_be_texts_as_a_command_line_gives_them():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("encoder", {"batch_size": 0}, "`batch_size` is 0; expected a number of at least 1"),
+        ("encoder", {"batch_size": 0}, "`batch_size` is 0; expected a whole number of at least 1"),
+        ("encoder", {"batch_size": 2.5}, "`batch_size` is 2.5; expected a whole number"),
+        ("seq2seq", {"batch_size": float("inf")}, "`batch_size` is inf"),
+        ("setfit", {"max_length": 20.5}, "`max_length` is 20.5"),
+        ("causal", {"lora_rank": 2.5}, "`lora_rank` is 2.5; expected a whole number from 0 to 1024"),
         ("encoder", {"batch_size": "many"}, "`batch_size` is `many`; expected int"),
         ("encoder", {"learning_rate": 3}, "`learning_rate` is 3; expected a number from 1e-08 to 1"),
         ("seq2seq", {"rationales": "first"}, "`rationales` is 'first'; expected one of target, task, none"),
@@ -77,6 +81,25 @@ def test_options_are_checked_before_anything_is_loaded_or_paid():
         train_student(make_task(), [], kind="seq2seq", base_model="/nowhere", colour="red")
     with pytest.raises(StudentError, match="no option `colour`"):
         check_base_model(make_task(), "/nowhere", "seq2seq", {"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_pairs": 2.5}, "`max_pairs` is 2.5; expected a whole number of at least 1"),
+        ({"max_pairs": "9"}, "`max_pairs` is '9'"),
+        ({"seed": -1}, "`seed` is -1; expected a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "`seed` is 4294967296"),
+    ],
+)
+def test_what_no_training_could_use_is_named(given, message):
+    with pytest.raises(StudentError, match=message):
+        train_student(make_task(), [], kind="seq2seq", base_model="/nowhere", **given)
+
+
+def test_an_index_is_for_a_student_that_reads_one(tiny_t5):
+    with pytest.raises(StudentError, match="Student kind `seq2seq` reads no index"):
+        train_student(make_task(), [], kind="seq2seq", base_model=tiny_t5, index="/nowhere")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
@@ -19,7 +20,8 @@ from transformers import (
 )
 
 from rebase_hf.errors import StudentError
-from rebase_hf.students.row_figures import model_figures
+from rebase_hf.students.row_figures import _figures, model_figures
+from tests.doubles.no_doubles import NoDoublesOnDevice
 from tests.doubles.tiny_models import ROWS
 from tests.students.trainers import classification_rows, classifier
 
@@ -137,6 +139,28 @@ def test_labels_of_tokens():
     figures = model_figures(rows, [0], model=model, dataloader=loader(rows, default_data_collator), batch_size=1)
     said = model(torch.tensor([rows[0]["input_ids"]])).logits.softmax(-1)[0]
     agrees(figures, [expected(said[[0, 1, 3]], torch.tensor([0, 2, 1]))])
+
+
+def test_a_device_without_double_precision_will_do():
+    scores, labels = torch.randn(3, 2, 5), torch.tensor([[0, 4], [1, -100], [2, 2]])
+    with NoDoublesOnDevice():
+        assert _figures(scores, labels).dtype == np.float64
+
+
+def test_of_many_scores_a_few_rows_are_gone_over_at_a_time():
+    class Largest(TorchFunctionMode):
+        numbers = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func is torch.log_softmax:
+                self.numbers = max(self.numbers, result.numel())
+            return result
+
+    scores, labels = torch.randn(7, 4, 50), torch.randint(50, (7, 4))
+    with Largest() as largest:
+        found = _figures(scores, labels, at_once=450)
+    assert largest.numbers == 400 and np.allclose(found, _figures(scores, labels))
 
 
 @pytest.mark.parametrize(

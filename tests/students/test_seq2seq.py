@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from rebase_hf.errors import StudentError
@@ -87,3 +89,35 @@ def test_of_a_task_with_labels_one_of_them_is_written(tiny_t5):
     )
     student = train_student(task, [], kind="seq2seq", base_model=tiny_t5, max_pairs=8)
     assert set(student.predict(["hello", "my account", "x" * 40])) <= set(task.labels)
+
+
+def test_settings_for_the_base_models_own_texts_are_forgotten(tiny_t5, tmp_path):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    base = AutoModelForSeq2SeqLM.from_pretrained(tiny_t5)
+    base.generation_config.update(
+        min_length=12, no_repeat_ngram_size=2, repetition_penalty=5.0, forced_bos_token_id=5, num_beams=4
+    )
+    base.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(tiny_t5).save_pretrained(tmp_path / "base")
+    task = {"name": "t", "instruction": "Say.", "labels": ["aaaa", "b"], "examples": [{"input": "x", "output": "b"}]}
+    student = train_student(
+        task, [], kind="seq2seq", base_model=str(tmp_path / "base"), max_pairs=2, output_dir=tmp_path / "s"
+    )
+    told = json.loads((tmp_path / "s" / "generation_config.json").read_text())
+    assert {name for name in told if name != "transformers_version"} <= {
+        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "_from_model_config")
+    }
+    assert (told["eos_token_id"], told["pad_token_id"], told["decoder_start_token_id"]) == (1, 0, 0)
+    assert set(student.predict(["hi there", "yo"])) <= {"aaaa", "b"}
+    plain = train_student(task, [], kind="seq2seq", base_model=tiny_t5, max_pairs=2)
+    assert student.generate(["hi there"]) == plain.generate(["hi there"])
+
+
+def test_a_saved_student_that_is_forced_to_other_tokens_says_so(tiny_t5, tmp_path):
+    task = {"name": "t", "instruction": "Say.", "labels": ["aaaa", "b"], "examples": [{"input": "x", "output": "b"}]}
+    train_student(task, [], kind="seq2seq", base_model=tiny_t5, max_pairs=1, output_dir=tmp_path / "s")
+    file = tmp_path / "s" / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"forced_bos_token_id": 9}))
+    with pytest.raises(StudentError, match=r"wrote none of the labels aaaa, b: its generation_config\.json forces"):
+        load_student(tmp_path / "s").predict(["hi"])

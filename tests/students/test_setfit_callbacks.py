@@ -53,11 +53,6 @@ def setfit_trainer(encoder, folder, callbacks=(), *, rows=None, labels=None, col
     )
 
 
-@pytest.fixture
-def plain_triage(triage):
-    return Task.load({key: value for key, value in triage.to_dict().items() if key != "evaluation"})
-
-
 def test_figures_are_of_the_body_with_a_head_fitted_on_the_rows(tiny_encoder, tmp_path):
     rows = setfit_rows()
     witness, watched = Witness(rows["text"], rows["label"]), CartographyCallback(rows)
@@ -113,6 +108,11 @@ def test_active_synthesis_in_rounds(home, plain_triage, bank_index, tiny_encoder
         again = setfit_trainer(tiny_encoder, tmp_path, rows=trained, labels=LABELS if kind == "number" else None)
         assert [one["run"] for one in train_in_rounds(again, active)] == [one["run"] for one in rounds]
         assert len(server.chat_requests) == 7  # the journal answers
+    written = json.loads((tmp_path / "active_synthesis.json").read_text())
+    assert written["rounds"] == rounds and written["curve"] == active.active.curve
+    assert written["stopped"] == "max_new_rows" and len(written["rows"]) == 7
+    logged = [line for line in again.st_trainer.state.log_history if "active_synthesis/score" in line]
+    assert logged[-1]["active_synthesis/score"] == active.active.curve[-1]["score"]
     assert [one["rows"] for one in rounds] == [4, 3] and active.active.stopped == "max_new_rows"
     assert len(active.active.curve) == 3
     added = trainer.train_dataset.select(range(12, 19))
@@ -143,6 +143,10 @@ def test_what_setfit_can_not_do_is_said(plain_triage, tiny_encoder, tmp_path):
     for task, message in ((texts, "has no labels"), (pairs, "has the inputs a, b; the rows have")):
         with pytest.raises(StudentError, match=message):
             train_in_rounds(trainer, ActiveSynthesisCallback(task, None, "none"))
+    told = {"metric": "eval_f1", "encode": dict}
+    for name, value in told.items():
+        with pytest.raises(StudentError, match=f"`{name}` is given, and a SetFit training in rounds has no use"):
+            train_in_rounds(trainer, ActiveSynthesisCallback(content, None, "none", **{name: value}))
     one_label = setfit_rows().filter(lambda row: row["label"] == 1)
     with pytest.raises(StudentError, match="All rows have the label `1`"):
         setfit_trainer(tiny_encoder, tmp_path, [ProvenanceCallback(one_label)]).train()
