@@ -29,12 +29,15 @@ from rebase_space.visits import Visit, Visits  # noqa: E402
 from rebase_hf import RowIndex, Task  # noqa: E402
 from rebase_hf.errors import RebaseError  # noqa: E402
 from rebase_hf.home import rebase_home  # noqa: E402
+from rebase_hf.run_folder import read_report  # noqa: E402
 
 logger = logging.getLogger("rebase_space")
 
 DEFAULT_EXAMPLES = 30
 WAITING = 20
 CACHE_SECONDS = (600, 3600)
+# Fields that are at least so wide stand one below the other on a phone.
+WIDE = 260
 EMPTY = Form("", "", "", "", "text", "label", DEFAULT_EXAMPLES)
 CSS = Path(__file__).parent / "rebase_space" / "page.css"
 # Said to screen readers as it changes.
@@ -65,26 +68,27 @@ class Desk:
             return show_error(error), ""
         return show_said(f"{len(found.rows)} rows were found for `{task.name}`."), show_found(found)
 
-    def make(self, format: Format, *typed: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def make(self, request: gr.Request, format: Format, *typed: Any) -> Iterator[tuple[Any, ...]]:
         """Yield status, rows, dataset and download while a form's dataset is made."""
-        hidden = gr.DownloadButton(visible=False)
         visit = self.visits.of(str(request.session_hash))
+        nothing = gr.Group(visible=False), gr.skip()
         try:
             form = Form(*typed)
             task, number = read_task(form), read_number(form, self.settings.max_examples)
-            yield show_said("Retrieving rows."), "", "", hidden
+            yield show_said("Retrieving rows."), "", "", *nothing
             found = show_found(find_rows(task, self.index, number))
             for progress in run_for(visit, task, number, self.index.path, self.settings):
-                yield show_progress(progress, self.doing), found, "", hidden
+                yield show_progress(progress, self.doing), found, "", *nothing
             made = show_made(visit.run)
-            yield show_said("The dataset is made."), found, made, download(visit, format)
+            offer = (gr.Group(visible=True), download(visit, format)) if has_examples(visit) else nothing
+            yield show_said("The dataset is made."), found, made, *offer
         except RebaseError as error:
-            yield show_error(error), gr.skip(), "", hidden
+            yield show_error(error), gr.skip(), "", *nothing
 
-    def pack(self, format: Format, request: gr.Request) -> Any:
+    def pack(self, request: gr.Request, format: Format) -> Any:
         """Return the download in another format, where there is a dataset."""
         visit = self.visits.of(str(request.session_hash))
-        return download(visit, format) if (visit.run / "report.json").is_file() else gr.skip()
+        return download(visit, format) if has_examples(visit) else gr.skip()
 
     def stop(self, request: gr.Request) -> None:
         """End what is done for a visitor."""
@@ -102,15 +106,16 @@ class Desk:
         return "the teacher is asked."
 
 
-def download(visit: Visit, format: Format) -> Any:
-    """Return the button that gives a visitor their dataset; hidden where it has no rows."""
-    from rebase_hf.run_folder import read_report
+def has_examples(visit: Visit) -> bool:
+    """Whether a visitor has a dataset with rows in it."""
+    return (visit.run / "report.json").is_file() and read_report(visit.run)["examples"] > 0
 
+
+def download(visit: Visit, format: Format) -> Any:
+    """Return the button that gives a visitor their dataset."""
     report = read_report(visit.run)
-    if not report["examples"]:
-        return gr.DownloadButton(visible=False)
     target = write_zip(visit.run, visit.folder / f"{report['task']['name']}-{format}.zip", format)
-    return gr.DownloadButton(f"Download {report['examples']} examples (zip)", value=str(target), visible=True)
+    return gr.DownloadButton(f"Download {report['examples']} examples (zip)", value=str(target))
 
 
 def build_page(desk: Desk) -> gr.Blocks:
@@ -121,10 +126,11 @@ def build_page(desk: Desk) -> gr.Blocks:
         with gr.Row():
             retrieve = gr.Button("Retrieve rows")
             make = gr.Button("Make the dataset", variant="primary")
-            stop = gr.Button("Stop", variant="stop")
+            stop = gr.Button("Stop")
         status = gr.HTML(elem_id="status", js_on_load=LIVE)
-        format = gr.Radio([("Parquet", "parquet"), ("JSON Lines", "jsonl")], value="parquet", label="Download as")
-        button = gr.DownloadButton("Download", visible=False, variant="primary")
+        with gr.Group(visible=False) as offer:
+            format = gr.Radio([("Parquet", "parquet"), ("JSON Lines", "jsonl")], value="parquet", label="Download as")
+            button = gr.DownloadButton("Download", variant="primary")
         made = gr.HTML(elem_id="made", elem_classes="shown", js_on_load=None)
         with gr.Accordion("Retrieved rows", open=True):
             rows = gr.HTML(elem_id="rows", elem_classes="shown", js_on_load=None)
@@ -132,7 +138,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         shown: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": status}
         retrieve.click(desk.retrieve, typed, [status, rows], concurrency_id="index", concurrency_limit=2, **shown)
         limit = desk.settings.runs_at_once
-        make.click(desk.make, [format, *typed], [status, rows, made, button], concurrency_limit=limit, **shown)
+        make.click(desk.make, [format, *typed], [status, rows, made, offer, button], concurrency_limit=limit, **shown)
         stop.click(desk.stop, queue=False, **quiet)
         format.change(desk.pack, format, button, **quiet)
         page.unload(desk.leave)
@@ -143,8 +149,8 @@ def _form(desk: Desk) -> list[Any]:
     """Return the form's fields, in the order of Form's."""
     name, instruction, labels, examples, inputs, output, number = astuple(desk.sample)
     with gr.Row():
-        named = gr.Textbox(name, label="Task name", max_lines=1)
-        told = gr.Textbox(instruction, label="Instruction", lines=2, max_lines=6, scale=2)
+        named = gr.Textbox(name, label="Task name", max_lines=1, min_width=WIDE)
+        told = gr.Textbox(instruction, label="Instruction", lines=2, max_lines=6, scale=2, min_width=WIDE)
     with gr.Row():
         classes = gr.Textbox(
             labels,
@@ -152,6 +158,7 @@ def _form(desk: Desk) -> list[Any]:
             info="One a line, with a phrase that describes a text with it. None for a task that writes texts.",
             lines=8,
             max_lines=12,
+            min_width=WIDE,
         )
         shots = gr.Textbox(
             examples,
@@ -159,13 +166,16 @@ def _form(desk: Desk) -> list[Any]:
             info="One a line, the answer last, behind | or a tab (paste from a table), or a JSON object.",
             lines=8,
             max_lines=12,
+            min_width=WIDE,
             scale=2,
         )
     with gr.Row():
-        fields = gr.Textbox(inputs, label="Input fields", info="With commas between.", max_lines=1)
-        answer = gr.Textbox(output, label="Output field", info="What the answer is called.", max_lines=1)
+        fields = gr.Textbox(inputs, label="Input fields", info="With commas between.", max_lines=1, min_width=WIDE)
+        answer = gr.Textbox(
+            output, label="Output field", info="What the answer is called.", max_lines=1, min_width=WIDE
+        )
         most = desk.settings.max_examples
-        count = gr.Slider(MIN_ROWS, most, min(number, most), step=1, label="Number of examples")
+        count = gr.Slider(MIN_ROWS, most, min(number, most), step=1, label="Number of examples", min_width=WIDE)
     gr.Markdown(_about(desk))
     return [named, told, classes, shots, fields, answer, count]
 
@@ -206,7 +216,7 @@ def serve() -> None:
     form = EMPTY if task is None else form_of(task, DEFAULT_EXAMPLES)
     page = build_page(Desk(settings, index, visits, form))
     fonts = ["system-ui", "sans-serif"]
-    theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
+    theme = gr.themes.Default(primary_hue="blue", font=fonts, font_mono=["ui-monospace", "monospace"])
     try:
         page.queue(max_size=WAITING).launch(
             theme=theme,

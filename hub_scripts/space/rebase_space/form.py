@@ -95,19 +95,18 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _labels(text: str) -> list[tuple[str, str]]:
+def _labels(text: str) -> dict[str, str]:
     lines = _lines(text)
     if len(lines) > MAX_LABELS:
         raise TaskError(f"The form has {len(lines)} labels; this Space takes up to {MAX_LABELS}.")
-    pairs = []
+    labels: dict[str, str] = {}
     for line in lines:
         _check_length("label", line, MAX_TEXT)
-        label, _, phrase = line.partition(":")
-        pairs.append((label.strip(), phrase.strip()))
-    names = [label for label, _ in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise TaskError(f"Label `{twice}` stands there twice. Remove one line.")
-    return pairs
+        label, _, phrase = (part.strip() for part in line.partition(":"))
+        if label in labels:
+            raise TaskError(f"Label `{label}` stands there twice. Remove one line.")
+        labels[label] = phrase
+    return labels
 
 
 def _example(line: str, fields: Sequence[str], number: int) -> dict[str, str]:

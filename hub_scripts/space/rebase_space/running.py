@@ -71,7 +71,8 @@ def run_for(visit: Visit, task: Task, num_examples: int, index: Path, settings: 
 def _start(
     visit: Visit, task: Task, num_examples: int, index: Path, settings: Settings
 ) -> "subprocess.Popen[str]":
-    environment = os.environ | {"REBASE_HOME": str(visit.home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    environment = os.environ | {"REBASE_HOME": str(visit.home)}
+    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     # Visitors share few cores, and threads that spin on cores which others work on take many times as long.
     environment.setdefault("OMP_NUM_THREADS", "1")
     environment.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rebase_space.finding import Found
 from rebase_space.running import Progress
 
 SHOWN_EXAMPLES = 50
+# What was left out of which, in a visitor's words.
+STAGES = {"retrieved": "retrieved rows", "outputs": "answers"}
 CELL_CHARS, SHOWN_CELLS = 400, 8
 
 
@@ -25,25 +28,30 @@ def escaped(text: Any, limit: int = CELL_CHARS) -> str:
     return shown
 
 
+def said(text: str) -> str:
+    """Return a sentence of our own as HTML, with what stands in backticks as code."""
+    return re.sub(r"&#96;(.+?)&#96;", r"<code>\1</code>", escaped(text, 1000))
+
+
 def show_said(text: str) -> str:
     """Return a line that says how something went."""
-    return f"<p>{escaped(text, 1000)}</p>"
+    return f"<p>{said(text)}</p>"
 
 
 def show_error(error: Exception) -> str:
     """Return an error's one line, without this machine's folders."""
-    return f'<p class="error"><strong>Not done.</strong> {escaped(public(" ".join(str(error).split())), 1000)}</p>'
+    return f'<p class="error"><strong>Not done.</strong> {said(public(" ".join(str(error).split())))}</p>'
 
 
 def show_progress(progress: Progress, teacher: str) -> str:
     """Return how far a run is; what changes each time is kept from screen readers."""
     if not progress.examples:
-        said = f"Working: {teacher}"
+        line = f"Working: {teacher}"
         bar = '<progress aria-label="Progress"></progress>'
     else:
-        said = f"{progress.examples} of {progress.wanted} examples"
+        line = f"{progress.examples} of {progress.wanted} examples"
         bar = f'<progress aria-label="Progress" max="{progress.wanted}" value="{progress.examples}"></progress>'
-    return f'<p>{escaped(said)} <span aria-hidden="true">({progress.seconds:.0f} s)</span></p>{bar}'
+    return f'<p>{escaped(line)} <span aria-hidden="true">({progress.seconds:.0f} s)</span></p>{bar}'
 
 
 def show_found(found: Found) -> str:
@@ -61,8 +69,8 @@ def show_found(found: Found) -> str:
 def show_made(run: Path) -> str:
     """Return what came of a run: its counts, its sources, and each example beside the row that it was made from."""
     folder = FinishedRun.open(run)
-    said = f"<p><strong>{escaped(folder.report['statement'], 1000)}</strong></p>"
-    return said + _drops(folder) + _sources(folder) + _pairs(folder)
+    statement = f"<p><strong>{said(folder.report['statement'])}</strong></p>"
+    return statement + _drops(folder) + _sources(folder) + _pairs(folder)
 
 
 def _retrieved(row: RetrievedRow) -> str:
@@ -117,7 +125,7 @@ def _pairs(folder: FinishedRun) -> str:
 def _drops(folder: FinishedRun) -> str:
     """Return how many rows and answers were left out at each stage, and why."""
     rows = [
-        (stage["name"], reason.replace("_", " "), count)
+        (STAGES.get(stage["name"], stage["name"]), reason.replace("_", " "), count)
         for stage in funnel(folder.report)
         for reason, count in stage["left"].items()
     ]
@@ -131,7 +139,9 @@ def _sources(folder: FinishedRun) -> str:
     if not rows:
         return ""
     table = _table("Where the examples come from", ("Dataset", "Licence", "Examples"), rows)
-    return f"{table}<p>{escaped(folder.license.derivation, 1000)}</p>"
+    found = folder.license
+    named = f"Licence of the dataset: `{found.identifier}`." if found.identifier else "Its licence can't be derived."
+    return table + show_said(" ".join((named, found.derivation, *found.problems)))
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
