@@ -186,8 +186,8 @@ def _about(desk: Desk) -> str:
     from_rows = f"Rows come from {len(desk.index):,} rows of {datasets} datasets."
     if desk.settings.is_free:
         return (
-            f"{from_rows} The teacher here is `few-shot`: a small model that learns from your examples and labels rows "
-            "as they stand. It needs labels, and turns no row into another text; a language model does."
+            f"{from_rows} The teacher here is `few-shot`: a small model that learns from your examples and labels "
+            "rows as they stand. It needs labels, and turns no row into another text; a language model does."
         )
     return f"{from_rows} The teacher here is `{desk.settings.teacher.model or desk.settings.teacher.target}`."
 

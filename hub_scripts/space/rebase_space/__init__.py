@@ -1,1 +1,1 @@
-"""What the Space does, apart from its page: the form, a visitor's folder, the run, what is shown, what is downloaded."""
+"""What the Space does, apart from its page: the form, visitors' folders, runs, what is shown and downloaded."""

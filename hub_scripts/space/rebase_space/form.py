@@ -42,8 +42,8 @@ def read_task(form: Form) -> Task:
     if not 1 <= len(inputs) <= MAX_FIELDS:
         raise TaskError(f"The form names {len(inputs)} input fields; expected 1 to {MAX_FIELDS}, with commas between.")
     _check_length("name", form.name, MAX_NAME)
-    for what, text in (("instruction", form.instruction), ("output field", form.output), ("input fields", form.inputs)):
-        _check_length(what, text, MAX_TEXT)
+    _check_length("instruction", form.instruction, MAX_TEXT)
+    _check_length("list of fields", f"{form.inputs}, {form.output}", MAX_TEXT)
     fields = [*inputs, form.output.strip()]
     examples = [_example(line, fields, number) for number, line in enumerate(_lines(form.examples), start=1)]
     task = {
@@ -64,7 +64,7 @@ def read_number(form: Form, most: int) -> int:
         TaskError: It is no whole number that this Space takes.
     """
     number = form.num_examples
-    if not isinstance(number, int | float) or number != int(number) or not MIN_ROWS <= number <= most:
+    if not isinstance(number, int | float) or not MIN_ROWS <= number <= most or number != int(number):
         raise TaskError(f"{number} examples are asked for; this Space makes {MIN_ROWS} to {most}.")
     return int(number)
 

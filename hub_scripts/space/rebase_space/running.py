@@ -55,7 +55,7 @@ def run_for(visit: Visit, task: Task, num_examples: int, index: Path, settings: 
             except queue.Empty:
                 line = ""
             if time.monotonic() - began > settings.max_seconds:
-                raise RebaseError(f"The run was ended after {settings.max_seconds:.0f} seconds. Ask for fewer examples.")
+                raise RebaseError(f"The run was ended after {settings.max_seconds:.0f} s. Ask for fewer examples.")
             if line is None:
                 raise RebaseError(_last_words(visit, process))
             event = json.loads(line or "{}")
@@ -68,9 +68,7 @@ def run_for(visit: Visit, task: Task, num_examples: int, index: Path, settings: 
         visit.stop()
 
 
-def _start(
-    visit: Visit, task: Task, num_examples: int, index: Path, settings: Settings
-) -> "subprocess.Popen[str]":
+def _start(visit: Visit, task: Task, num_examples: int, index: Path, settings: Settings) -> "subprocess.Popen[str]":
     environment = os.environ | {"REBASE_HOME": str(visit.home)}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     # Visitors share few cores, and threads that spin on cores which others work on take many times as long.

@@ -1,7 +1,6 @@
 """What whoever runs the Space decides, by environment variables, and the index that follows from it."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from rebase_hf import RowIndex, Task, Teacher
 from rebase_hf.errors import RebaseError
 from rebase_hf.home import rebase_home
+from rebase_space.form import MIN_ROWS
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Settings:
         return cls(
             index=held.get("REBASE_INDEX"),
             teacher=teacher,
-            max_examples=_number(held, "REBASE_MAX_EXAMPLES", MAX_EXAMPLES),
+            max_examples=_number(held, "REBASE_MAX_EXAMPLES", MAX_EXAMPLES, MIN_ROWS),
             runs_at_once=_number(held, "REBASE_RUNS_AT_ONCE", 1),
         )
 
@@ -108,8 +108,8 @@ def bank(examples: Path) -> list[Path]:
     return [path for path in (examples / "bank").iterdir() if path.is_dir()]
 
 
-def _number(held: Mapping[str, str], name: str, default: int) -> int:
+def _number(held: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     text = held.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise RebaseError(f"{name} is `{text}`; expected a whole number from 1 on.")
+    if not text.isdecimal() or int(text) < least:
+        raise RebaseError(f"{name} is `{text}`; expected a whole number from {least} on.")
     return int(text)

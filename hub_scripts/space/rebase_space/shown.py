@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.findings import funnel
+from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.public_text import public, shorten
 from rebase_hf.rows import RetrievedRow
 from rebase_space.finding import Found
@@ -146,9 +146,7 @@ def _sources(folder: FinishedRun) -> str:
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escaped(cell, 100)}</td>' for cell in row)}</tr>" for row in rows
-    )
+    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell, 100)}</td>' for cell in row)}</tr>" for row in rows)
     # Wide ones scroll by themselves, also by the keyboard.
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}"><table>'
