@@ -38,6 +38,7 @@ WAITING = 20
 CACHE_SECONDS = (600, 3600)
 # Fields that are at least so wide stand one below the other on a phone.
 WIDE = 260
+FORMATS: dict[Format, str] = {"parquet": "Parquet", "jsonl": "JSON Lines"}
 EMPTY = Form("", "", "", "", "text", "label", DEFAULT_EXAMPLES)
 CSS = Path(__file__).parent / "rebase_space" / "page.css"
 # Said to screen readers as it changes.
@@ -115,7 +116,7 @@ def download(visit: Visit, format: Format) -> Any:
     """Return the button that gives a visitor their dataset."""
     report = read_report(visit.run)
     target = write_zip(visit.run, visit.folder / f"{report['task']['name']}-{format}.zip", format)
-    return gr.DownloadButton(f"Download {report['examples']} examples (zip)", value=str(target))
+    return gr.DownloadButton(f"Download {report['examples']} examples ({FORMATS[format]}, zip)", value=str(target))
 
 
 def build_page(desk: Desk) -> gr.Blocks:
@@ -129,7 +130,7 @@ def build_page(desk: Desk) -> gr.Blocks:
             stop = gr.Button("Stop")
         status = gr.HTML(elem_id="status", js_on_load=LIVE)
         with gr.Group(visible=False) as offer:
-            format = gr.Radio([("Parquet", "parquet"), ("JSON Lines", "jsonl")], value="parquet", label="Download as")
+            format = gr.Radio([(name, key) for key, name in FORMATS.items()], value="parquet", label="Download as")
             button = gr.DownloadButton("Download", variant="primary")
         made = gr.HTML(elem_id="made", elem_classes="shown", js_on_load=None)
         with gr.Accordion("Retrieved rows", open=True):

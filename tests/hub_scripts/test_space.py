@@ -1,6 +1,8 @@
 """The Space as a visitor has it: started as a process, driven in headless Chromium, its download opened."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,7 +30,7 @@ BANKS = ("webshop_chats", "telecom_tickets", "app_reviews", "parcel_mail", "stor
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 START_SECONDS = 600
 # Milliseconds in which a busy machine with two cores answers.
-PATIENCE = 240_000
+PATIENCE = 60_000
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"> ${1+1} {{value}}"
 
 
@@ -119,6 +121,11 @@ def is_inside(app: App, url: str) -> bool:
     return url.startswith((app.url, "data:", "blob:"))
 
 
+def field(page: Any, label: str) -> Any:
+    """Return a field by its label, which what explains it follows."""
+    return page.get_by_role("textbox", name=re.compile(rf"^\s*{label}"))
+
+
 def press(page: Any, name: str) -> None:
     page.get_by_role("button", name=name).click()
 
@@ -148,11 +155,8 @@ def test_the_sample_is_retrieved_made_and_downloaded(app: App, visit: Callable[[
     first = page.locator("#rows .card").first.inner_text()
     assert "score 0." in first and any(name in first for name in BANKS)
     assert any(word in first for word in ("cc-by-4.0", "cc-by-sa-4.0", "apache-2.0", "cc0-1.0", "mit"))
-    began = time.monotonic()
     press(page, "Make the dataset")
     await_status(page, "The dataset is made.")
-    learnt = "a small model learns" in app.log.read_text()
-    assert not learnt and time.monotonic() - began < 120, "the sample's answers are there from the start"
     made = page.locator("#made").inner_text()
     assert "30 of 30 examples" in made and "Where the examples come from" in made and "low confidence" in made
     pairs = page.locator("#made .pair")
@@ -163,8 +167,10 @@ def test_the_sample_is_retrieved_made_and_downloaded(app: App, visit: Callable[[
     (tmp_path / "parquet").mkdir()
     rows = download(page, tmp_path / "parquet")
     assert len(rows) == 30 and rows[0]["message"] == message
+    report = json.loads((tmp_path / "parquet" / "support-triage" / "report.json").read_text())
+    assert report["requests"] == 0 and report["from_journal"], "the sample's answers are there from the start"
     page.get_by_label("JSON Lines").check()
-    page.locator("a[download*='jsonl'], a[href*='jsonl']").first.wait_for(state="attached")
+    page.get_by_role("button", name="(JSON Lines, zip)").wait_for()
     (tmp_path / "jsonl").mkdir()
     texts = download(page, tmp_path / "jsonl")
     assert texts["team"] == [rows.features["team"].int2str(label) for label in rows["team"]]
@@ -196,11 +202,11 @@ def luminance(*colour: float) -> float:
 
 def test_what_is_wrong_is_said_on_the_page_and_runs_nothing(visit: Callable[[], Any]) -> None:
     page = visit()
-    page.get_by_label("Examples", exact=True).fill(f"{HOSTILE} | {HOSTILE}")
+    field(page, "Examples").fill(f"{HOSTILE} | {HOSTILE}")
     press(page, "Make the dataset")
     said = await_status(page, "Not done.")
     assert f"label {HOSTILE}" in said and "Traceback" not in said
-    page.get_by_label("Labels").fill("")
+    field(page, "Labels").fill("")
     press(page, "Make the dataset")
     assert "The few-shot teacher only labels rows" in await_status(page, "few-shot")
     assert page.title() == "Rebase"
@@ -211,7 +217,7 @@ def test_a_run_is_stopped_and_a_visitor_who_goes_takes_their_folder_with_them(
 ) -> None:
     before = set(app.visitors())
     page, other = visit(), visit()
-    page.get_by_label("Examples", exact=True).fill("My parcel is lost. | delivery\nThe app crashes. | technical")
+    field(page, "Examples").fill("My parcel is lost. | delivery\nThe app crashes. | technical")
     press(page, "Make the dataset")
     await_status(page, "a small model learns")
     (folder,) = set(app.visitors()) - before
