@@ -21,14 +21,13 @@ import gradio as gr  # noqa: E402 - it reads the environment when it is imported
 from rebase_space.download import Format, write_zip  # noqa: E402
 from rebase_space.finding import find_rows  # noqa: E402
 from rebase_space.form import MIN_ROWS, Form, form_of, read_number, read_task  # noqa: E402
-from rebase_space.running import run_for  # noqa: E402
+from rebase_space.running import answer_sample, run_for  # noqa: E402
 from rebase_space.settings import Settings, find_examples, open_index, sample_task  # noqa: E402
 from rebase_space.shown import show_error, show_found, show_made, show_progress, show_said  # noqa: E402
 from rebase_space.visits import Visit, Visits  # noqa: E402
 
-from rebase_hf import RowIndex, Task  # noqa: E402
+from rebase_hf import RowIndex  # noqa: E402
 from rebase_hf.errors import RebaseError  # noqa: E402
-from rebase_hf.home import rebase_home  # noqa: E402
 from rebase_hf.run_folder import read_report  # noqa: E402
 
 logger = logging.getLogger("rebase_space")
@@ -193,27 +192,13 @@ def _about(desk: Desk) -> str:
     return f"{from_rows} The teacher here is `{desk.settings.teacher.model or desk.settings.teacher.target}`."
 
 
-def answer_sample(settings: Settings, index: RowIndex, task: Task) -> Path | None:
-    """Make the sample's dataset once, so that who presses the button at once need not wait; return where it is kept.
-
-    With a teacher that costs something nothing is asked before a visitor asks.
-    """
-    if not settings.is_free:
-        return None
-    visit = Visit(rebase_home() / "space" / "sample")
-    logger.info("Making the sample's dataset; a later start finds it done.")
-    for _ in run_for(visit, task, min(DEFAULT_EXAMPLES, settings.max_examples), index.path, settings):
-        pass
-    return visit.home
-
-
 def serve() -> None:
     """Open the index, build the page and serve it until the process is told to end."""
     settings = Settings.from_environment(os.environ)
     examples = find_examples()
     index = open_index(settings, examples)
     task = None if examples is None else sample_task(examples)
-    visits = Visits(None if task is None else answer_sample(settings, index, task))
+    visits = Visits(None if task is None else answer_sample(settings, index.path, task, DEFAULT_EXAMPLES))
     form = EMPTY if task is None else form_of(task, DEFAULT_EXAMPLES)
     page = build_page(Desk(settings, index, visits, form))
     fonts = ["system-ui", "sans-serif"]

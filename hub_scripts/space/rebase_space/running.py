@@ -1,6 +1,7 @@
 """A visitor's run: its process started, listened to, and ended in time."""
 
 import json
+import logging
 import os
 import queue
 import shutil
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from rebase_hf import Task, Teacher
 from rebase_hf.errors import RebaseError
+from rebase_hf.home import rebase_home
 from rebase_space.settings import Settings
 from rebase_space.visits import Visit
+
+logger = logging.getLogger(__name__)
 
 WORKER = Path(__file__).with_name("worker.py")
 # How often a visitor is told how long it has taken.
@@ -66,6 +70,20 @@ def run_for(visit: Visit, task: Task, num_examples: int, index: Path, settings: 
             made = event.get("examples", made)
     finally:
         visit.stop()
+
+
+def answer_sample(settings: Settings, index: Path, task: Task, num_examples: int) -> Path | None:
+    """Make the sample's dataset once, so that who presses the button at once need not wait; return where it is kept.
+
+    With a teacher that costs something nothing is asked before a visitor asks.
+    """
+    if not settings.is_free:
+        return None
+    visit = Visit(rebase_home() / "space" / "sample")
+    logger.info("Making the sample's dataset; a later start finds it done.")
+    for _ in run_for(visit, task, min(num_examples, settings.max_examples), index, settings):
+        pass
+    return visit.home
 
 
 def _start(visit: Visit, task: Task, num_examples: int, index: Path, settings: Settings) -> "subprocess.Popen[str]":

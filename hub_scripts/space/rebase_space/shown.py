@@ -102,7 +102,7 @@ def _cells(cells: Mapping[str, Any], used: Iterable[str] = ()) -> str:
 def _pairs(folder: FinishedRun) -> str:
     """Return each example beside its row; of many, the first ones."""
     lines = [json.loads(line) for line in (folder.path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    pairs = []
+    pairs: list[str] = []
     for (_, example), line in zip(folder.rows(), lines, strict=True):
         if len(pairs) == SHOWN_EXAMPLES:
             break
