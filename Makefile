@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SPACE_VENV ?= .venvs/space
+SPACE_PIP = $(SPACE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(SPACE_VENV)/constraints.txt
 SOURCES = $(shell find rebase_hf model_cards -name '*.py' -o -name '*.jinja' -o -name 'py.typed') pyproject.toml
 BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-students test test-slow test-versions test-ray check lint types format clean
+.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-students
+.PHONY: test test-slow test-versions test-ray test-space space check lint types format clean
 
 demo: runs/demo-index/manifest.json
 	$(DEMO_ENV) $(BIN)/rebase-hf run examples/support-triage --index runs/demo-index --teacher few-shot \
@@ -64,10 +67,10 @@ runs/demo-index/manifest.json: $(VENV)/package $(shell find examples/bank -type 
 
 # About 7 minutes on 2 cores; the slow ones (students trained, processes killed, whole commands) take as long again.
 test: $(VENV)/package
-	$(BIN)/python -m pytest -m "not versions and not slow and not ray"
+	$(BIN)/python -m pytest -m "not versions and not slow and not ray and not space"
 
 test-slow: $(VENV)/package
-	$(BIN)/python -m pytest -m "slow and not versions and not ray"
+	$(BIN)/python -m pytest -m "slow and not versions and not ray and not space"
 
 test-versions: $(VENV)/package
 	$(BIN)/python -m pytest -m versions
@@ -75,6 +78,13 @@ test-versions: $(VENV)/package
 test-ray: $(VENV)/package
 	$(PIP) ray
 	$(BIN)/python -m pytest -m ray
+
+# The Space's page, in the headless Chromium that CHROMIUM names.
+test-space: $(SPACE_VENV)/package
+	$(SPACE_VENV)/bin/python -m pytest -m space tests/hub_scripts/test_space.py
+
+space: $(SPACE_VENV)/package
+	$(DEMO_ENV) $(SPACE_VENV)/bin/python hub_scripts/space/app.py
 
 check: lint types test test-slow
 
@@ -102,5 +112,18 @@ $(VENV)/package: $(VENV)/dependencies $(SOURCES)
 	$(PIP) --no-deps --force-reinstall .
 	@touch $@
 
+# Gradio needs an older tomlkit than the other tools do: an environment of its own, with all other pins.
+$(SPACE_VENV)/dependencies: constraints.txt pyproject.toml hub_scripts/space/requirements.txt
+	$(PYTHON) -m venv $(SPACE_VENV)
+	grep -v '^tomlkit==' constraints.txt > $(SPACE_VENV)/constraints.txt
+	$(SPACE_PIP) --upgrade pip
+	$(SPACE_PIP) torch
+	$(SPACE_PIP) --group test '.[setfit,encoders,offline]' playwright $$(grep '^gradio==' hub_scripts/space/requirements.txt)
+	@touch $@
+
+$(SPACE_VENV)/package: $(SPACE_VENV)/dependencies $(SOURCES)
+	$(SPACE_PIP) --no-deps --force-reinstall .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) $(SPACE_VENV) runs dist
