@@ -17,7 +17,8 @@ from typing import NoReturn
 import typer
 import yaml
 
-from rebase_hf.cli import index, runs
+from rebase_hf.cli import finished_runs, index, runs
+from rebase_hf.cli.options import EPILOG
 from rebase_hf.errors import JournalError, NoExamplesError, RebaseError, TeacherRefused, TeacherUnavailable
 
 app = typer.Typer(
@@ -29,13 +30,14 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="--debug, with any command: log everything, and show an error's traceback.")
+@app.callback(epilog=EPILOG)
 def describe() -> None:
     """From a task description and a handful of examples to a trained expert."""
 
 
 app.add_typer(index.app, name="index")
 runs.add_commands(app)
+finished_runs.add_commands(app)
 
 
 # What a damaged file or a defect raises (pyarrow's and JSON's errors are ValueErrors): a line, not a traceback.

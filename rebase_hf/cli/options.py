@@ -7,6 +7,9 @@ import typer
 
 from rebase_hf.teacher.target import DialectName
 
+# What stands below the help of every command.
+EPILOG = "--debug, with any command: log everything, and show an error's traceback."
+MAX_PAIRS = 1200
 DIALECTS = f"One of {', '.join(get_args(DialectName))}."
 
 TaskFile = Annotated[str, typer.Argument(help="The task file, or the id of a Hub dataset that holds a task.yaml.")]

@@ -1,10 +1,8 @@
 """The steps that commands are made of: plan, generate, train, write pages, show."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,30 +11,24 @@ from typing import Any
 import typer
 
 from rebase_hf.cli.runs import Shortfall
-from rebase_hf.errors import JournalError, NoExamplesError, RebaseError
+from rebase_hf.errors import JournalError, NoExamplesError
 from rebase_hf.home import rebase_home
-from rebase_hf.methods.grounded_text import grounded_input, grounded_target
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import Plan
 from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.run_folder import (
     prepare_run_folder,
-    read_report,
-    read_task,
     whole_set,
     write_dataset,
     write_report_json,
 )
 from rebase_hf.run_report import check_identities, run_report
-from rebase_hf.task import Task
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("prompt-completion", "messages")
-
 
 def generate_dataset(
-    plan: Plan, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense
+    plan: Plan, folder: Path, *, num_validation: int, command: str, licensed: TeacherLicense | None = None
 ) -> dict[str, Any]:
     """Execute a plan into a run folder and return its report.
 
@@ -47,7 +39,9 @@ def generate_dataset(
     run = Run(plan)
     try:
         _execute(run)
-        report = _write(run, folder, num_validation=num_validation, command=command, licensed=licensed)
+        report = _write(
+            run, folder, num_validation=num_validation, command=command, licensed=licensed or TeacherLicense()
+        )
     except BaseException:
         # Whatever ended it, Ctrl-C included: what is in flight is paid for and is awaited, then it goes on its way.
         try:
@@ -92,80 +86,6 @@ def _write(run: Run, folder: Path, *, num_validation: int, command: str, license
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a command wants the student trained.
-
-    Attributes:
-        kind: The kind of student; None takes the task's.
-        options: The kind's own.
-        pickle: Write SetFit's pickled head too.
-        index: Where a student of rows with passages finds its own.
-    """
-
-    base_model: str | None
-    kind: str | None
-    options: Mapping[str, str]
-    seeds: int
-    max_pairs: int
-    seed: int
-    pickle: bool
-    index: Any = None
-
-
-def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
-    """Train the student of a run folder, compare it with its baselines, and add both to its report."""
-    import time
-
-    from datasets import Dataset
-
-    from rebase_hf.students import train_student
-    from rebase_hf.students.comparison import compare
-    from rebase_hf.students.named import kind_for
-    from rebase_hf.students.replacing import check_destination
-
-    report = read_report(folder)
-    if not report.get("examples"):
-        raise RebaseError(f"{folder} has no examples to train on. See its ledger.jsonl for what became of its rows.")
-    task = Task.load(folder)
-    # An option that the kind does not have must not pass for one of training's own arguments.
-    dataset = Dataset.from_parquet(str(folder / "data" / "train.parquet"))
-    kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
-    kind.read_options(training.options)
-    check_destination(folder / "student")
-    settings: dict[str, Any] = {
-        "kind": kind.name,
-        "base_model": training.base_model,
-        "max_pairs": training.max_pairs,
-        "index": training.index if kind.reads_index else None,
-        **(_when_to_read(report) if kind.name == "grounded" else {}),
-        **training.options,
-    }
-    began = time.monotonic()
-    if task.evaluation is None:
-        student = train_student(task, dataset, seed=training.seed, **settings)
-    else:
-        comparison = compare(task, dataset, seeds=range(training.seed, training.seed + training.seeds), **settings)
-        student = comparison.student
-        source = task.evaluation.dataset or Path(task.evaluation.path or "").name
-        report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
-    student.save(folder / "student", pickle=training.pickle)
-    report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
-    write_report_json(folder, report)
-    return report
-
-
-def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a student reads where the run decided for which questions passages are of use."""
-    decision = report.get("adaptive") or {}
-    if decision.get("use") not in ("above", "below"):
-        return {}
-    from rebase_hf.students.reading import Reading
-
-    column = (report.get("method_options") or {}).get("popularity_column")
-    return {"reading": Reading(threshold=decision["threshold"], popularity_column=column)}
-
-
 def write_pages(folder: Path, *, against: Sequence[Path] = (), png: bool | None = None) -> list[Path]:
     """Write the cards and the report page of a run folder, as `write_report` takes it."""
     from rebase_hf.publish.cards import render_dataset_card, render_student_card
@@ -199,28 +119,6 @@ def show_dataset(folder: Path, report: Mapping[str, Any]) -> None:
     typer.echo(f"Dataset: {folder}/data, read it with load_dataset({str(folder)!r})")
 
 
-def show_student(folder: Path, report: Mapping[str, Any]) -> None:
-    """Print the student's scores beside its baselines'."""
-    if not report.get("student"):
-        return
-    metric, comparison = report["comparison"]["metric"], report["comparison"]
-    unit = "pairs" if comparison["kind"] == "setfit" else "rows shown"
-    shown = f", {comparison['max_pairs']} training {unit} for each student" if comparison["max_pairs"] else ""
-    typer.echo(f"\n{metric} on {report['evaluation']['rows']} held-out rows, {len(comparison['seeds'])} seeds{shown}:")
-    for name, count in comparison["leaks"].items():
-        typer.echo(f"  ({count} rows of `{name}` overlapped these and were left out of training)")
-    if (gold := comparison["gold_rows"]) is not None and gold < comparison["train_rows"]:
-        typer.echo(f"  (`gold_rows` are {gold}, all that there are; the student had {comparison['train_rows']} rows)")
-    rows = {"student on the rebased data": report["student"]}
-    rows |= {name.replace("_", " "): scores for name, scores in report["baselines"].items()}
-    for name, scores in rows.items():
-        spread = f" ± {scores[metric + '_std']:.3f}" if scores.get(metric + "_std") is not None else ""
-        typer.echo(f"  {name:<28} {scores[metric]:.3f}{spread}")
-    if reading := report.get("reading"):
-        typer.echo("Reading: " + ", ".join(f"{name} {value:.2f}" for name, value in reading.items()))
-    typer.echo(f"Student: {folder}/student    Report: {folder}/report.html")
-
-
 def raise_shortfall(report: Mapping[str, Any], *, allow_fewer: bool, allow_quarantined: float) -> None:
     """Raise when the run is not what was asked for.
 
@@ -236,30 +134,6 @@ def raise_shortfall(report: Mapping[str, Any], *, allow_fewer: bool, allow_quara
             f"{report['quarantined']} of {report['outputs']} outputs are quarantined ({reasons}), more than the "
             f"{allow_quarantined:.0%} allowed. See ledger.jsonl; --allow-quarantined sets the share."
         )
-
-
-def export_dataset(folder: Path, format: str, output: Path | None) -> Path:
-    """Write a run's training split as prompts and completions, or as chats."""
-    if not read_report(folder).get("examples"):
-        raise RebaseError(f"{folder} has no examples to export. See its ledger.jsonl for what became of its rows.")
-    if format not in FORMATS:
-        raise RebaseError(f"Format `{format}` is not known; use one of {', '.join(FORMATS)}.")
-    task = read_task(folder)
-    target = output or folder / "export" / f"{format}.jsonl"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8") as file:
-        for example in _examples(folder, "train"):
-            prompt = f"{task.instruction}\n\n{task.input_text(example)}"
-            answer = example[task.output]
-            if example.get("passages") is not None:  # as the student that retrieves is trained
-                prompt = grounded_input(task, example, example["passages"])
-                answer = grounded_target(example["rationale"], answer)
-            elif example.get("rationale"):
-                answer = f"{example['rationale']}\nAnswer: {answer}"
-            chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-            record = {"messages": chat} if format == "messages" else {"prompt": prompt, "completion": answer}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return target
 
 
 def examine() -> Iterator[str]:
@@ -281,11 +155,3 @@ def examine() -> Iterator[str]:
             yield f"installed  {module} {version(module.replace('_', '-'))}: {what}"
         except PackageNotFoundError:
             yield f"installed  {module}: {what}"
-
-
-def _examples(folder: Path, split: str) -> list[dict[str, Any]]:
-    from datasets import ClassLabel, Dataset
-
-    rows = Dataset.from_parquet(str(folder / "data" / f"{split}.parquet"))
-    names = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
-    return [{k: names[k][v] if k in names else v for k, v in row.items()} for row in rows]

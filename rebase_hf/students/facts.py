@@ -34,7 +34,7 @@ def training_facts(
         "versions": library_versions(),
     }
     if task.labels:
-        counts = Counter(row.fields[task.output] for row in rows)
+        counts = Counter(row.fields[task.output] for row in rows if not row.is_phrase)
         facts["labels"] = {label: counts[label] for label in task.labels}
     return facts
 

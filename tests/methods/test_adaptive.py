@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rebase_hf import RowIndex, Teacher
-from rebase_hf.cli.steps import _when_to_read
+from rebase_hf.cli.training import _when_to_read
 from rebase_hf.errors import TaskError
 from rebase_hf.estimate import estimate_run
 from rebase_hf.methods.adaptive import (

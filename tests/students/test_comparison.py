@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from rebase_hf.cli.steps import show_student
+from rebase_hf.cli.training import show_student
 from rebase_hf.errors import StudentError
 from rebase_hf.students import compare
 from rebase_hf.students.contenders import drawn_gold

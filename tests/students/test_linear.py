@@ -42,12 +42,13 @@ def test_student_learns_its_training_rows(task, static_encoder):
     assert student.predict([row["message"] for row in ROWS]) == [row["team"] for row in ROWS]
 
 
-def test_phrases_are_learnt_too_where_asked_for(task, static_encoder):
+def test_phrases_are_learnt_too_unless_told_otherwise(task, static_encoder):
     phrases = {"shipping": "parcels", "billing": "invoices", "account": "access"}
     phrased = Task.load({**task.to_dict(), "labels": phrases})
     rows = [{"message": "see invoices", "team": "account"}, {"message": "see parcels", "team": "billing"}]
-    without = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30)
-    taught = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30, include_phrases=True)
+    without = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30, include_phrases=False)
+    taught = train_student(phrased, rows, kind="linear", base_model=static_encoder, C=30)
+    assert (taught.facts["phrases"], without.facts["phrases"]) == (3, 0)
     assert taught.facts["train_rows"] == without.facts["train_rows"] + 3
     assert taught.predict(["invoices"]) == ["billing"] and without.predict(["invoices"]) == ["account"]
 
