@@ -140,7 +140,8 @@ def _shown_examples(folder: FinishedRun, count: int = 3) -> list[dict[str, Any]]
 def _plain_lines(folder: FinishedRun, name: str) -> str | None:
     """Return the lines that use the student without this package, where another library's few lines do."""
     if folder.student.get("kind") == "encoder":
-        return f'from transformers import pipeline\n\nclassify = pipeline("text-classification", "{name}")'
+        asked = f'pipeline("text-classification", "{name}", truncation=True)'
+        return f"from transformers import pipeline\n\nclassify = {asked}"
     if (folder.path / "student" / PICKLE).is_file():
         return f'from setfit import SetFitModel\n\nmodel = SetFitModel.from_pretrained("{name}")'
     return None

@@ -22,6 +22,7 @@ from rebase_hf.publish.teacher_card import look_up
 from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
 from rebase_hf.publish.training_findings import CARTOGRAPHY, PROVENANCE
 from rebase_hf.publish.visibility import make_repo, reasons_for_private
+from rebase_hf.students.replacing import PART
 from rebase_hf.students.saving import FACTS, LOCAL
 from rebase_hf.svg import standalone
 
@@ -136,8 +137,10 @@ def push_student(
         make_repo(api, repo_id, "model", private, reasons_for_private(api, folder, dataset_id))
         parent, held = repo_state(api, repo_id, "model")
         card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
-        # Where the student's index lies on this machine is of no use elsewhere, and nobody's business.
+        # Where the student's index lies on this machine is of no use elsewhere, and nobody's business; what a cut-off
+        # save has left is no student.
         paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / LOCAL)
+        paths = [path for path in paths if PART not in path.relative_to(root).parts]
         files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in paths}
         if "task.yaml" in files:
             files["task.yaml"] = _task_yaml(folder)

@@ -171,7 +171,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ("setfit", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
         ("setfit", [], "setfit", None),
         ("linear", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
-        ("encoder", [], "transformers", 'pipeline("text-classification", "org/s")'),
+        ("encoder", [], "transformers", 'pipeline("text-classification", "org/s", truncation=True)'),
         ("causal", ["adapter_model.safetensors"], "peft", None),
         ("causal", [], "transformers", None),
     ],
