@@ -55,7 +55,7 @@ bench-methods: $(VENV)/package
 
 # As above; of the few-shot teacher the answers are kept too. Without anything kept about 25 minutes of CPU, most of them
 # for encoding texts and for training teachers.
-BENCH_STUDENTS = checks development few_shot active
+BENCH_STUDENTS = overhead checks development few_shot active
 bench-students: $(VENV)/package
 	@missed=0; for name in $(BENCH_STUDENTS); do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.students_$$name || missed=1; done; \

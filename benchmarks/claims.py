@@ -28,10 +28,9 @@ PACKAGES = {
         *("datasets", "rensa", "pyarrow"),
     ),
     "students": (
-        *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "numpy", "usearch", "tantivy"),
-        *("datasets", "rensa", "pyarrow"),
+        *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "transformers", "numpy"),
+        *("usearch", "tantivy", "datasets", "rensa", "pyarrow"),
     ),
-    "student": ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn", "peft"),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),

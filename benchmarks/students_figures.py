@@ -47,6 +47,12 @@ class StudentsPage(FiguresPage):
         return {} if active is None else {CURVES: curves_picture(curves_of(active["lines"]))}
 
 
+def overhead_text(lines: Lines) -> str:
+    """Return what training an encoder costs besides its passes, and what is to be reached."""
+    rows = ["| what | measured | to reach |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| {line['what']} | {line['shown']} | {line['target'] or ''} |" for line in lines)])
+
+
 def checks_text(lines: Lines) -> str:
     """Return the students of checked and of raw rows, and what the checks dropped."""
     average, behind, *tasks = lines
@@ -177,6 +183,7 @@ def _task(line: Mapping[str, Any]) -> str:
 
 
 TELLERS = {
+    "overhead": overhead_text,
     "checks": checks_text,
     "development": development_text,
     "few_shot": few_shot_text,

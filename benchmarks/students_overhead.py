@@ -65,7 +65,7 @@ def main() -> None:
             shown=f"{100 * grouped:.1f} % (in the order drawn: {100 * drawn:.1f} %)",
         ),
     ]
-    report("student_overhead", made, options, lines)
+    report("students_overhead", made, options, lines)
 
 
 Seconds = dict[str, dict[str, float]]
