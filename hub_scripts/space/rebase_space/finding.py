@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rebase_hf import RowIndex, Task
-from rebase_hf.methods.rebase import ReBaseOptions, taken_rows
+from rebase_hf.methods.rebase_options import ReBaseOptions
+from rebase_hf.methods.taking import taken_rows
 from rebase_hf.quality.contamination import EvaluationGuard
 from rebase_hf.rows import Dropped, RetrievedRow
 

@@ -17,14 +17,8 @@ from rebase_hf import Teacher
 from rebase_hf.errors import NoExamplesError, RebaseError
 from rebase_hf.pipeline import Run
 from rebase_hf.plan import make_plan
-from rebase_hf.run_folder import (
-    check_identities,
-    prepare_run_folder,
-    run_report,
-    whole_set,
-    write_dataset,
-    write_report_json,
-)
+from rebase_hf.run_folder import prepare_run_folder, whole_set, write_dataset, write_report_json
+from rebase_hf.run_report import check_identities, run_report
 
 
 def main() -> None:
