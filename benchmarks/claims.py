@@ -31,6 +31,7 @@ PACKAGES = {
         *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "numpy", "usearch", "tantivy"),
         *("datasets", "rensa", "pyarrow"),
     ),
+    "retrieval": ("rebase-hf", "sentence-transformers", "torch", "numpy", "datasets", "rensa", "pyarrow"),
     "student": ("rebase-hf", "torch", "transformers", "sentence-transformers", "setfit", "scikit-learn", "peft"),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
