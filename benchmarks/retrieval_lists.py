@@ -83,8 +83,8 @@ class PublishedScores:
         scores = (instruction + best[:, 0] + best[:, 1]) / 3
         family = own_family(task, self._index)
         banned = np.isin(self._index.sources_of(np.arange(len(self._index))), list(family))
-        order = np.lexsort((np.arange(len(scores)), -np.where(banned, -np.inf, scores)))
-        return [int(key) for key in order[:count]]
+        order = np.lexsort((np.arange(len(scores)), -scores))
+        return [int(key) for key in order[~banned[order]][:count]]
 
 
 def _encoded(encoder: Encoder, texts: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
