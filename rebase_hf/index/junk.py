@@ -1,9 +1,9 @@
-"""Cells that say nothing by themselves: booleans, numbers, dates, ids, and texts under three characters.
+"""Cells that say nothing by themselves: booleans, yes and no, numbers, dates, ids, and texts under three characters.
 
 Short values attract everything in an embedding space: in the files published with ReBase all 3,000 rows retrieved for
 `boolean_expressions` have the best input `False`, and 2,876 of 3,000 for `multistep_arithmetic_two` are lists of tag
-ids. So such cells are flagged when an index is built and compete only when asked to. `yes` and `no` are no junk: they
-are the answers of many question-answering datasets, and what a yes/no task looks for.
+ids. So such cells are flagged when an index is built and compete only when asked to. `yes` and `no` attract as much:
+a dataset that has a column of them would give all its rows, whatever they ask, to any task with a short answer.
 """
 
 import re
@@ -14,8 +14,7 @@ MAX_TOKEN_CHARS = 400  # no id is longer; lists of tags may be, and are judged p
 JUNK_COLUMN_SHARE = 0.9
 MAX_PATTERNS = 20  # a column of ids has one or a few
 
-_WORDS = frozenset({"true", "false", "none", "null", "nan", "n/a", "unknown", "undefined"})
-_ANSWERS = frozenset({"yes", "no"})
+_WORDS = frozenset({"true", "false", "yes", "no", "none", "null", "nan", "n/a", "unknown", "undefined"})
 _DIGITS = re.compile(r"\d+")
 _BLANK = re.compile(r"\s")
 _SEPARATORS = re.compile(r"[\s,;|\[\](){}'\"]+")
@@ -52,13 +51,11 @@ _SHAPES = (_NUMBER, _DATE, _TIME, _NAMED_DATE, _IDS, _CODE)
 
 
 def is_junk(text: str) -> bool:
-    """Return whether a cell's text is a boolean, a number, a date, an id, a list of such, or under three characters.
+    """Return whether a cell's text is a boolean, yes or no, a number, a date, an id, a list of such, or too short.
 
     Texts in scripts that write a word with one or two characters (Chinese, Japanese, Korean) are not judged by length.
     """
     text = text.strip()
-    if text.lower() in _ANSWERS:
-        return False
     if len(text) < MIN_CHARS:
         return not any(char >= "\u2e80" for char in text)
     if not any(char.isalnum() for char in text):

@@ -31,11 +31,9 @@ JUNK = {
         "/m/02mjmr",
     ],
     "short": ["ok", "A", "!!!", "-"],
+    "answer": ["yes", "no", "No", "Yes "],
 }
 REAL = [
-    "yes",
-    "no",
-    "No",
     "positive",
     "card_arrival",
     "Super_Bowl_50",
