@@ -18,7 +18,7 @@ from benchmarks.kit_data import all_tasks, bank_index, kit_folder, kit_task
 from benchmarks.linear_student import RememberingEncoder, scratch_folder
 from benchmarks.retrieval_families import FAMILIES, source_categories
 from benchmarks.retrieval_lists import LISTS, PublishedScores, taken_list
-from benchmarks.retrieval_measures import junk_of, leaks_of, relatedness_of, repeats_of, spread_of
+from benchmarks.retrieval_measures import junk_of, leaks_of, relatedness_of, repeats_of, same_cell_of, spread_of
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.excluded import held_vectors
 from rebase_hf.quality.contamination import EvaluationGuard
@@ -75,6 +75,7 @@ def measure(
             **spread_of(taken),
             **repeats_of(taken, encoder),
             **junk_of(taken),
+            "same_cell": same_cell_of(taken),
             **{
                 f"overlap_{kind}": count
                 for kind, count in leaks_of(taken, index, guard, held_out, task.inputs).items()

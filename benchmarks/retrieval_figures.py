@@ -29,6 +29,7 @@ SPREAD: dict[str, Callable[[Counted], str]] = {
     "whole rows repeated": _share("near"),
     "inputs repeated": _share("same_input"),
     "junk": _share("junk"),
+    "one cell for both": _share("same_cell"),
     "overlap": lambda one: f"{one['overlap_guard']:.0f} / {one['overlap_equal']:.0f}",
 }
 RELATED: dict[str, Callable[[Counted], str]] = {

@@ -65,6 +65,11 @@ def repeats_of(taken: TakenList, encoder: Encoder) -> dict[str, float]:
     return {"exact": exact / count, "near": len(whole) / count, "same_input": len(cells) / count}
 
 
+def same_cell_of(taken: TakenList) -> float:
+    """Return the share of rows in which one cell was taken for the input and for the output."""
+    return sum(row.columns["input"] == row.columns["output"] for row in taken.rows) / max(1, len(taken.rows))
+
+
 def junk_of(taken: TakenList) -> dict[str, float]:
     """Return the share of rows whose best cell for the input, or for the output, is junk, and that of each kind."""
     kinds = [{junk_kind(cell(row, part)) for part in ("input", "output")} - {None} for row in taken.rows]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.retrieval_families import FAMILIES
 from benchmarks.retrieval_lists import LISTS, PublishedScores, taken_list
-from benchmarks.retrieval_measures import junk_kind, junk_of, leaks_of, repeats_of, spread_of
+from benchmarks.retrieval_measures import junk_kind, junk_of, leaks_of, repeats_of, same_cell_of, spread_of
 from rebase_hf import RowIndex, Task
 from rebase_hf.quality.contamination import EvaluationGuard
 from tests.index.conftest import write_source
@@ -69,6 +69,7 @@ def test_a_list_is_counted(index):
     ours = taken_list(task, index, guard, LISTS["ours"], 10)
     assert leaks_of(ours, index, guard, HELD_OUT, task.inputs) == {"guard": 0, "equal": 0}
     assert junk_of(ours)["junk"] == 0
+    assert same_cell_of(ours) == 0.5  # `letters` has one cell that says anything
     assert len(ours.rows) == 2
 
 

@@ -46,6 +46,7 @@ _IDS = re.compile(
     re.I | re.X,
 )
 _CODE = re.compile(r"[A-Z]{1,4}-\d+")  # TR-0
+_ID_NAME = re.compile(r"(?:^|[_.\s-])(?i:uu|gu|u)?(?i:ids?)$|[a-z](?:Id|ID|UID|UUID)$")  # instruction_id, docId
 _TAG = re.compile(r"[BIESLUO]-\S+|.")  # O, B-PER, I-LOC: the tags of a text's tokens, or options' letters
 _SHAPES = (_NUMBER, _DATE, _TIME, _NAMED_DATE, _IDS, _CODE)
 
@@ -74,7 +75,8 @@ class ColumnJudge:
     """Decides which columns of a source compete nowhere, from cells shown one by one.
 
     A column is out when at least 90 % of its cells are junk, or codes cut to a few patterns: `seed_task_78` alone may
-    be a title, a column of nothing but `seed_task_#` is an id.
+    be a title, a column of nothing but `seed_task_#` is an id. So is one that is called an id and holds single words:
+    `instruction_id` with `flight-6`.
     """
 
     def __init__(self) -> None:
@@ -82,10 +84,12 @@ class ColumnJudge:
         self._junk: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
         self._patterns: dict[str, set[str]] = {}
+        self._words: Counter[str] = Counter()
 
     def see(self, column: str, text: str, *, junk: bool) -> None:
         """Take one cell."""
         self._cells[column] += 1
+        self._words[column] += not _BLANK.search(text)
         if junk:
             self._junk[column] += 1
         elif len(text) <= MAX_TOKEN_CHARS and _DIGITS.search(text) and not _BLANK.search(text):
@@ -101,4 +105,5 @@ class ColumnJudge:
     def _is_junk(self, column: str, count: int) -> bool:
         patterns = len(self._patterns.get(column, ()))
         coded = self._codes[column] if patterns < MAX_PATTERNS and 10 * patterns <= self._codes[column] else 0
-        return self._junk[column] + coded >= JUNK_COLUMN_SHARE * count
+        named = self._words[column] if _ID_NAME.search(column) else 0
+        return max(self._junk[column] + coded, named) >= JUNK_COLUMN_SHARE * count

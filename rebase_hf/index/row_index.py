@@ -236,6 +236,7 @@ class RowIndex:
         *,
         junk: bool = False,
         roles: Collection[str] | None = None,
+        without: Array | None = None,
     ) -> tuple[Array, Array]:
         """Return for each row and query the best cell's dot product and its column, looking at every cell.
 
@@ -244,13 +245,15 @@ class RowIndex:
             keys: Rows to score, in this order; None scores all.
             junk: Whether booleans, numbers, ids and very short texts compete.
             roles: Only columns that are for this compete, as in `search`; None lets all.
+            without: int (rows,), a column for each row that does not compete there.
 
         Returns:
             Scores, float32 (rows, m), and columns of the row's source, int32 (rows, m); -1.0 and -1 where no cell of
             the row competes.
         """
         chosen = RowFilter(roles=None if roles is None else check_roles(roles))
-        return self._reader.best_cells(np.atleast_2d(np.asarray(queries, np.float32)), keys, junk=junk, chosen=chosen)
+        asked = np.atleast_2d(np.asarray(queries, np.float32))
+        return self._reader.best_cells(asked, keys, junk=junk, chosen=chosen, without=without)
 
     def column_scores(self, queries: Array, keys: Array, *, junk: bool = False) -> dict[int, Array]:
         """Return for each column of some rows of one source how near its cells are to the queries on average.

@@ -5,10 +5,13 @@
     S_a(x)    = max over columns c of  mean over examples k of cos( E(a_k), E(x_c) )
     S(x)      = ( S_inst + S_q + S_a ) / 3
 
-(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) Two things are ours, unless junk is to compete. A
-label is what many rows have in common, so a column of labels stands for the input only in rows that have nothing else:
-by such a cell all rows of a source would be found, or none. And outputs that say nothing by themselves (`B`, `17`,
-`yes`) are like nothing but junk: they are not asked with, and where all are such, S is the mean of the other two.
+(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) Unless junk is to compete, three things are ours:
+
+- A label is what many rows have in common: by a column of labels all rows of a source are found, or none. So it stands
+  for the input only in rows that have nothing else.
+- What stands for the input does not stand for the output too, where a row has another cell.
+- Outputs that say nothing by themselves (`B`, `17`, `yes`) are like nothing but junk. They are not asked with, and
+  where all are such, S is the mean of the other two.
 
 All vectors have unit length, so the mean over
 examples of their cosines with a cell is one product of the cell with the mean of the examples' vectors.
@@ -169,9 +172,8 @@ def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, 
     instruction = (index.description_vectors @ queries.instruction)[index.sources_of(keys)]
     best, columns = index.best_cells(np.stack([queries.input, queries.output]), keys, junk=junk)
     if not junk:
-        inputs, found = index.best_cells(queries.input, keys, roles=INPUT_ROLES)
-        says = found[:, 0] >= 0
-        best[says, 0], columns[says, 0] = inputs[says, 0], found[says, 0]
+        _take(best, columns, 0, index.best_cells(queries.input, keys, roles=INPUT_ROLES))
+        _take(best, columns, 1, index.best_cells(queries.output, keys, without=columns[:, 0]))
     parts = np.column_stack([instruction, best]).astype(np.float32)
     # A row without one cell that may compete can't be asked about.
     means = parts[:, : len(queries.scored)].mean(axis=1)
@@ -179,6 +181,17 @@ def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, 
     order = np.lexsort((keys, -scores))
     order = order[np.isfinite(scores[order])]
     return Ranking(keys[order], scores[order], parts[order], columns[order], complete, queries.scored)
+
+
+def _take(
+    best: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    part: int,
+    found: tuple[NDArray[np.float32], NDArray[np.int32]],
+) -> None:
+    """Put what was found by a narrower search in place of a part's cells, for the rows that have such a cell."""
+    rows = found[1][:, 0] >= 0
+    best[rows, part], columns[rows, part] = found[0][rows, 0], found[1][rows, 0]
 
 
 def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) -> Ranking:

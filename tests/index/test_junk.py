@@ -87,5 +87,13 @@ def test_a_column_of_codes_cut_to_one_pattern_is_junk():
     assert judged(id=[f"seed_task_{n}" for n in range(30)], title=["Super_Bowl_50", "World_War_2", "Title"]) == {"id"}
 
 
+def test_a_column_that_is_called_an_id_and_holds_single_words_is_junk():
+    names = ["hotel", "flight-b", "music"] * 5
+    assert judged(instruction_id=names, docId=names, ID=names, paid=names, valid=names, user_ids=names) == {
+        *("instruction_id", "docId", "ID", "user_ids")
+    }
+    assert judged(id=["what a guest asks for", "a flight to Rome"] * 5) == frozenset()
+
+
 def test_texts_of_a_script_without_blanks_are_no_codes():
     assert judged(text=[f"第{n}回の手紙は{chr(0x4E00 + n)}について" for n in range(30)]) == frozenset()

@@ -72,6 +72,8 @@ def naive_scores(task: Task, index: RowIndex, *, junk: bool):
                 name: sum(cosine(of(example), text) for example in task.examples) / len(task.examples)
                 for name, text in cells.items()
             }
+        if not junk and len(cells) > 1:  # one cell does not stand for both
+            del means["output"][max(means["input"], key=means["input"].__getitem__)]
         parts = (
             cosine(task.instruction, row.description),
             max(means["input"].values()),
