@@ -13,8 +13,8 @@
 - Outputs that say nothing by themselves (`B`, `17`, `yes`) are like nothing but junk. They are not asked with, and
   where all are such, S is the mean of the other two.
 
-All vectors have unit length, so the mean over
-examples of their cosines with a cell is one product of the cell with the mean of the examples' vectors.
+All vectors have unit length, so the mean over examples of their cosines with a cell is one product of the cell with
+the mean of the examples' vectors.
 """
 
 import logging

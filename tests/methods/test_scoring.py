@@ -152,6 +152,17 @@ def test_a_column_of_labels_stands_for_the_input_only_where_there_is_nothing_els
         assert won == {("mails", expected, "kind"), ("bare", "kind", "kind")}
 
 
+def test_one_cell_stands_for_input_and_output_only_where_it_is_alone(build):
+    both = "the whole question and its answer"
+    index = build({"mails": [{"text": both, "rest": "something else"}, {"text": both}]})
+    task = Task.load({"name": "t", "instruction": "i", "examples": [{"input": both, "output": both}]})
+    names = index.sources[0].columns
+    for junk, expected in ((True, ["text", "text"]), (False, ["text", "rest"])):
+        ranking = rank_rows(index, embed_task(task, index, junk=junk), limit=2, junk=junk)
+        won = {key: [names[c] for c in row] for key, row in zip(ranking.keys.tolist(), ranking.columns, strict=True)}
+        assert won == {0: expected, 1: ["text", "text"]}
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_outputs_that_say_nothing_are_not_asked_with(build, approximate):
     rows = [{"text": text, "verdict": "no"} for text in ("b", "the moon is far", "c d", "nothing of it")]
