@@ -10,7 +10,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 # What the demo keeps between runs stays in runs/, so that removing it leaves nothing behind.
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-students
+.PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-retrieval bench-students
 .PHONY: test test-slow test-versions test-ray test-space space check lint types format clean
 
 demo: runs/demo-index/manifest.json
@@ -52,6 +52,11 @@ BENCH_METHODS = synthesizrr fewgen retrieved kard
 bench-methods: $(VENV)/package
 	@missed=0; for name in $(BENCH_METHODS); do $(BIN)/python -m benchmarks.methods_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.methods_figures && exit $$missed
+
+# As above; about 25 minutes of CPU where nothing is kept, nearly all of them for encoding, else 3.
+bench-retrieval: $(VENV)/package
+	@missed=0; OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrieval || missed=1; \
+	$(BIN)/python -m benchmarks.retrieval_figures && exit $$missed
 
 # As above; of the few-shot teacher the answers are kept too. Without anything kept about 25 minutes of CPU, most of them
 # for encoding texts and for training teachers.

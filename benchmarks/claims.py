@@ -31,6 +31,7 @@ PACKAGES = {
         *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "transformers", "numpy"),
         *("usearch", "tantivy", "datasets", "rensa", "pyarrow"),
     ),
+    "retrieval": ("rebase-hf", "sentence-transformers", "torch", "numpy", "datasets", "rensa", "pyarrow"),
     "index": (
         *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),

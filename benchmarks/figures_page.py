@@ -75,7 +75,7 @@ class FiguresPage:
         parser.add_argument("--results", type=Path, default=RESULTS)
         parser.add_argument("--document", type=Path, default=ROOT / self.document)
         arguments = parser.parse_args()
-        files = sorted(arguments.results.glob(f"{self.name}_*.json"))
+        files = sorted([*arguments.results.glob(f"{self.name}.json"), *arguments.results.glob(f"{self.name}_*.json")])
         results = {path.stem: json.loads(path.read_text()) for path in files}
         if not results:
             sys.exit(f"There are no results in {arguments.results}. Run: make bench-{self.name}")

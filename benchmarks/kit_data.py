@@ -42,10 +42,14 @@ def kit_task(name: str, *, train: bool = False) -> Task:
     return replace(task, train=RowsReference(path=str(folder / "gold.parquet"))) if train else task
 
 
+def all_tasks() -> list[str]:
+    """Return the names of all tasks, in order."""
+    return [path.parent.name for path in sorted((kit_folder() / "tasks").glob("*/task.yaml"))]
+
+
 def classification_tasks() -> list[str]:
     """Return the names of the tasks that have labels, in order."""
-    folders = sorted((kit_folder() / "tasks").glob("*/task.yaml"))
-    return [path.parent.name for path in folders if Task.load(path).kind == "classification"]
+    return [name for name in all_tasks() if kit_task(name).kind == "classification"]
 
 
 def recorded(table: str, **wanted: str) -> Iterator[dict[str, Any]]:
@@ -68,10 +72,14 @@ def write_source(folder: Path, rows: Sequence[Mapping[str, str]], about: str, *,
     return str(folder)
 
 
-def bank_index(folder: Path, encoder: Encoder) -> RowIndex:
-    """Return the index of the kit's bank, with words; an unfinished or earlier one in `folder` is gone on with."""
+def bank_index(folder: Path, encoder: Encoder, most: int = BANK_ROWS_PER_FOLDER) -> RowIndex:
+    """Return the index of the kit's bank, with words; an unfinished or earlier one in `folder` is gone on with.
+
+    Args:
+        most: Rows taken of each of the bank's folders.
+    """
     sources = sorted(str(path) for path in (kit_folder() / "bank").iterdir() if path.is_dir())
-    path, most = folder / f"bank-index-{BANK_ROWS_PER_FOLDER}", BANK_ROWS_PER_FOLDER
+    path = folder / f"bank-index-{most}"
     with quiet("rebase_hf.index"):  # the encoder knows English; most of the bank's sources are
         # All that the kit holds may be used here; its own LICENSES.md says under which terms.
         return RowIndex.build(path, sources, encoder=encoder, licenses="any", max_rows_per_source=most)

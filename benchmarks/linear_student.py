@@ -6,6 +6,7 @@ the encoder too, gives higher scores to all of them.
 """
 
 import hashlib
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ class RememberingEncoder:
         if len(self._vectors) == self._kept:
             return
         keys = np.frombuffer(b"".join(self._vectors), np.uint8).reshape(-1, 16)
-        beside = self._path.with_suffix(".part.npz")
+        beside = self._path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(beside, keys=keys, vectors=np.stack(list(self._vectors.values())))
         beside.rename(self._path)
         self._kept = len(self._vectors)

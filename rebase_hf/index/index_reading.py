@@ -125,7 +125,13 @@ class IndexReader:
         return [found[place] for place in range(len(keys))]
 
     def best_cells(
-        self, queries: Array, keys: Array | None, *, junk: bool, chosen: RowFilter | None = None
+        self,
+        queries: Array,
+        keys: Array | None,
+        *,
+        junk: bool,
+        chosen: RowFilter | None = None,
+        without: Array | None = None,
     ) -> tuple[Array, Array]:
         """Return for each row and query the best competing cell's score and column; -1.0 and -1 where none does."""
         keys = np.arange(len(self.places), dtype=np.int64) if keys is None else np.asarray(keys, dtype=np.int64)
@@ -137,7 +143,8 @@ class IndexReader:
             competing, _ = self._filter(chosen or RowFilter(), number, junk=junk, vectors=False)
             if competing is not None:
                 segment = self.segment(number).segment
-                best_cells(segment, queries, rows[at], competing, scores=scores, columns=columns, at=at)
+                apart = None if without is None else without[at]
+                best_cells(segment, queries, rows[at], competing, scores=scores, columns=columns, at=at, without=apart)
         return scores, columns
 
     def column_scores(self, queries: Array, keys: Array, *, junk: bool) -> dict[int, Array]:

@@ -1,9 +1,9 @@
-"""Cells that say nothing by themselves: booleans, numbers, dates, ids, and texts under three characters.
+"""Cells that say nothing by themselves: booleans, yes and no, numbers, dates, ids, and texts under three characters.
 
 Short values attract everything in an embedding space: in the files published with ReBase all 3,000 rows retrieved for
 `boolean_expressions` have the best input `False`, and 2,876 of 3,000 for `multistep_arithmetic_two` are lists of tag
-ids. So such cells are flagged when an index is built and compete only when asked to. `yes` and `no` are no junk: they
-are the answers of many question-answering datasets, and what a yes/no task looks for.
+ids. So such cells are flagged when an index is built and compete only when asked to. `yes` and `no` attract as much:
+a dataset that has a column of them would give all its rows, whatever they ask, to any task with a short answer.
 """
 
 import re
@@ -14,8 +14,7 @@ MAX_TOKEN_CHARS = 400  # no id is longer; lists of tags may be, and are judged p
 JUNK_COLUMN_SHARE = 0.9
 MAX_PATTERNS = 20  # a column of ids has one or a few
 
-_WORDS = frozenset({"true", "false", "none", "null", "nan", "n/a", "unknown", "undefined"})
-_ANSWERS = frozenset({"yes", "no"})
+_WORDS = frozenset({"true", "false", "yes", "no", "none", "null", "nan", "n/a", "unknown", "undefined"})
 _DIGITS = re.compile(r"\d+")
 _BLANK = re.compile(r"\s")
 _SEPARATORS = re.compile(r"[\s,;|\[\](){}'\"]+")
@@ -47,18 +46,17 @@ _IDS = re.compile(
     re.I | re.X,
 )
 _CODE = re.compile(r"[A-Z]{1,4}-\d+")  # TR-0
+_ID_NAME = re.compile(r"(?:^|[_.\s-])(?i:uu|gu|u)?(?i:ids?)$|[a-z](?:Id|ID|UID|UUID)$")  # instruction_id, docId
 _TAG = re.compile(r"[BIESLUO]-\S+|.")  # O, B-PER, I-LOC: the tags of a text's tokens, or options' letters
 _SHAPES = (_NUMBER, _DATE, _TIME, _NAMED_DATE, _IDS, _CODE)
 
 
 def is_junk(text: str) -> bool:
-    """Return whether a cell's text is a boolean, a number, a date, an id, a list of such, or under three characters.
+    """Return whether a cell's text is a boolean, yes or no, a number, a date, an id, a list of such, or too short.
 
     Texts in scripts that write a word with one or two characters (Chinese, Japanese, Korean) are not judged by length.
     """
     text = text.strip()
-    if text.lower() in _ANSWERS:
-        return False
     if len(text) < MIN_CHARS:
         return not any(char >= "\u2e80" for char in text)
     if not any(char.isalnum() for char in text):
@@ -77,7 +75,8 @@ class ColumnJudge:
     """Decides which columns of a source compete nowhere, from cells shown one by one.
 
     A column is out when at least 90 % of its cells are junk, or codes cut to a few patterns: `seed_task_78` alone may
-    be a title, a column of nothing but `seed_task_#` is an id.
+    be a title, a column of nothing but `seed_task_#` is an id. So is one that is called an id and holds single words:
+    `instruction_id` with `flight-6`.
     """
 
     def __init__(self) -> None:
@@ -85,10 +84,12 @@ class ColumnJudge:
         self._junk: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
         self._patterns: dict[str, set[str]] = {}
+        self._words: Counter[str] = Counter()
 
     def see(self, column: str, text: str, *, junk: bool) -> None:
         """Take one cell."""
         self._cells[column] += 1
+        self._words[column] += not _BLANK.search(text)
         if junk:
             self._junk[column] += 1
         elif len(text) <= MAX_TOKEN_CHARS and _DIGITS.search(text) and not _BLANK.search(text):
@@ -104,4 +105,5 @@ class ColumnJudge:
     def _is_junk(self, column: str, count: int) -> bool:
         patterns = len(self._patterns.get(column, ()))
         coded = self._codes[column] if patterns < MAX_PATTERNS and 10 * patterns <= self._codes[column] else 0
-        return self._junk[column] + coded >= JUNK_COLUMN_SHARE * count
+        named = self._words[column] if _ID_NAME.search(column) else 0
+        return max(self._junk[column] + coded, named) >= JUNK_COLUMN_SHARE * count

@@ -19,7 +19,8 @@ from rebase_hf.index.junk import is_junk
 from rebase_hf.index.licenses import DEFAULT_LICENSES
 from rebase_hf.index.manifest import MANIFEST, Manifest, read_manifest
 from rebase_hf.index.opening import GivenSource
-from rebase_hf.index.row_filter import choose_filter
+from rebase_hf.index.roles import check_roles
+from rebase_hf.index.row_filter import RowFilter, choose_filter
 from rebase_hf.index.searching import Mode, Search, check_mode, find_rows
 from rebase_hf.index.sharing import download_index, upload_index
 from rebase_hf.index.source_records import MAX_SOURCE_BYTES, MAX_SOURCE_SECONDS
@@ -228,19 +229,31 @@ class RowIndex:
         """
         return self._reader.words()
 
-    def best_cells(self, queries: Array, keys: Array | None = None, *, junk: bool = False) -> tuple[Array, Array]:
+    def best_cells(
+        self,
+        queries: Array,
+        keys: Array | None = None,
+        *,
+        junk: bool = False,
+        roles: Collection[str] | None = None,
+        without: Array | None = None,
+    ) -> tuple[Array, Array]:
         """Return for each row and query the best cell's dot product and its column, looking at every cell.
 
         Args:
             queries: float32 (m, dimension).
             keys: Rows to score, in this order; None scores all.
             junk: Whether booleans, numbers, ids and very short texts compete.
+            roles: Only columns that are for this compete, as in `search`; None lets all.
+            without: int (rows,), a column for each row that does not compete there.
 
         Returns:
             Scores, float32 (rows, m), and columns of the row's source, int32 (rows, m); -1.0 and -1 where no cell of
             the row competes.
         """
-        return self._reader.best_cells(np.atleast_2d(np.asarray(queries, np.float32)), keys, junk=junk)
+        chosen = RowFilter(roles=None if roles is None else check_roles(roles))
+        asked = np.atleast_2d(np.asarray(queries, np.float32))
+        return self._reader.best_cells(asked, keys, junk=junk, chosen=chosen, without=without)
 
     def column_scores(self, queries: Array, keys: Array, *, junk: bool = False) -> dict[int, Array]:
         """Return for each column of some rows of one source how near its cells are to the queries on average.

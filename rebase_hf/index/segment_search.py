@@ -70,7 +70,15 @@ class LiveSegment:
 
 
 def best_cells(
-    segment: Segment, queries: Array, rows: Array, competing: CellFilter, *, scores: Array, columns: Array, at: Array
+    segment: Segment,
+    queries: Array,
+    rows: Array,
+    competing: CellFilter,
+    *,
+    scores: Array,
+    columns: Array,
+    at: Array,
+    without: Array | None = None,
 ) -> None:
     """Fill in for rows and queries the best cell's score and column; of cells that score the same the first counts.
 
@@ -78,6 +86,7 @@ def best_cells(
         queries: float32 (m, dimension).
         scores: float32 (any, m) to write into, at the places `at` of the rows; and so `columns`, int32. Where no cell
             of a row competes they are left as they are.
+        without: For each row a column that does not compete.
     """
     store = segment.rows
     counts = store.cell_starts[rows + 1] - store.cell_starts[rows]
@@ -89,6 +98,8 @@ def best_cells(
         part = slice(start, stop)
         cells, owners = _cells_of(store, rows[part], counts[part])
         kept = competing.keeps(store, cells, rows[part][owners])
+        if without is not None:
+            kept &= store.cell_columns[cells] != without[part][owners]
         cells, owners = cells[kept], owners[kept]
         if len(cells):
             held, best, best_columns = _best_of(store, segment.vectors, queries, cells, owners)

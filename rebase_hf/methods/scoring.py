@@ -5,8 +5,16 @@
     S_a(x)    = max over columns c of  mean over examples k of cos( E(a_k), E(x_c) )
     S(x)      = ( S_inst + S_q + S_a ) / 3
 
-(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) All vectors have unit length, so the mean over
-examples of their cosines with a cell is one product of the cell with the mean of the examples' vectors.
+(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) Unless junk is to compete, three things are ours:
+
+- A label is what many rows have in common: by a column of labels all rows of a source are found, or none. So it stands
+  for the input only in rows that have nothing else.
+- What stands for the input does not stand for the output too, where a row has another cell.
+- Outputs that say nothing by themselves (`B`, `17`, `yes`) are like nothing but junk. They are not asked with, and
+  where all are such, S is the mean of the other two.
+
+All vectors have unit length, so the mean over examples of their cosines with a cell is one product of the cell with
+the mean of the examples' vectors.
 """
 
 import logging
@@ -16,12 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebase_hf.index.encoders import encode_texts
+from rebase_hf.index.junk import is_junk
+from rebase_hf.index.roles import ROLES
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.task import Task
 
 logger = logging.getLogger(__name__)
 
 PARTS = ("instruction", "input", "output")
+INPUT_ROLES = frozenset(ROLES) - {"label"}
 # Texts compared with all rows at a time: a table of rows by texts must fit the memory.
 NEAR_CHUNK = 64
 
@@ -34,6 +45,7 @@ class TaskQueries:
         instruction: (d,), unit length.
         input: (d,), the mean of the examples' inputs.
         output: (d,), the mean of the examples' outputs.
+        scored: Which of `PARTS` the score is the mean of.
         fields: (number of input fields, d), the mean of each input field over the examples.
     """
 
@@ -41,6 +53,7 @@ class TaskQueries:
     input: NDArray[np.float32]
     output: NDArray[np.float32]
     fields: NDArray[np.float32]
+    scored: tuple[str, ...] = PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class Ranking:
         keys: (n,) row keys.
         scores: (n,) S, or the cosine with the nearest query.
         parts: (n, 3) S_inst, S_q, S_a.
+        scored: Which of them S is the mean of.
         columns: (n, 2) the argmax columns for input and output; -1 where no cell competes.
         complete: Whether every row of the index is in it; otherwise it is the top, and asking for more gives more.
     """
@@ -60,15 +74,17 @@ class Ranking:
     parts: NDArray[np.float32]
     columns: NDArray[np.int32]
     complete: bool
+    scored: tuple[str, ...] = PARTS
 
 
-def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True) -> TaskQueries:
+def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True, junk: bool = False) -> TaskQueries:
     """Return the task's queries.
 
     Rationales are no part of an answer's query, as in the official code, which strips them (retrieve_data.py:443).
 
     Args:
         label_phrases: A label that no example has is stood for by its phrase, as one more input and output (ours).
+        junk: Ask with outputs that say nothing by themselves, too, as the paper's code does.
     """
     inputs = [task.input_text(example) for example in task.examples]
     outputs = [example[task.output] for example in task.examples]
@@ -76,6 +92,8 @@ def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True) -> Ta
         missing = [label for label in task.labels if label not in set(outputs)]
         inputs += [task.labels[label] for label in missing]
         outputs += missing
+    asked = outputs if junk else [text for text in outputs if not is_junk(text)]
+    outputs = asked or outputs
     by_field = [[example[name] for example in task.examples] for name in task.inputs]
     texts = [task.instruction, *inputs, *outputs, *(text for field in by_field for text in field)]
     vectors = encode_texts(index.encoder, texts)
@@ -85,6 +103,7 @@ def embed_task(task: Task, index: RowIndex, *, label_phrases: bool = True) -> Ta
         input=vectors[1 : 1 + len(inputs)].mean(axis=0),
         output=vectors[1 + len(inputs) : 1 + len(inputs) + len(outputs)].mean(axis=0),
         fields=rest.mean(axis=1),
+        scored=PARTS if asked else PARTS[:2],
     )
 
 
@@ -92,7 +111,8 @@ def rank_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool =
     """Return the `limit` rows with the highest S, or all rows where the index is searched exactly.
 
     Args:
-        junk: Let booleans, numbers, ids and very short values compete, as the paper's code does.
+        junk: Let booleans, numbers, ids and very short values compete, and labels for the input, as the paper's code
+            does.
     """
     if not index.approximate or limit >= len(index):
         return _ranking(index, queries, np.arange(len(index)), junk=junk, complete=True)
@@ -119,7 +139,7 @@ def rank_rows_near(
     cosines, texts, inputs = _nearest_cells(index, near, by_task.keys, junk=junk)
     order = np.lexsort((by_task.keys, -cosines, _turns(texts, cosines)))[: None if complete else limit]
     columns = np.column_stack([inputs, by_task.columns[:, 1]])
-    return Ranking(by_task.keys[order], cosines[order], by_task.parts[order], columns[order], complete)
+    return Ranking(by_task.keys[order], cosines[order], by_task.parts[order], columns[order], complete, queries.scored)
 
 
 def _turns(texts: NDArray[np.int64], cosines: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -151,12 +171,27 @@ def _nearest_cells(
 def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, junk: bool, complete: bool) -> Ranking:
     instruction = (index.description_vectors @ queries.instruction)[index.sources_of(keys)]
     best, columns = index.best_cells(np.stack([queries.input, queries.output]), keys, junk=junk)
+    if not junk:
+        _take(best, columns, 0, index.best_cells(queries.input, keys, roles=INPUT_ROLES))
+        _take(best, columns, 1, index.best_cells(queries.output, keys, without=columns[:, 0]))
     parts = np.column_stack([instruction, best]).astype(np.float32)
     # A row without one cell that may compete can't be asked about.
-    scores = np.where((columns >= 0).all(axis=1), parts.mean(axis=1), -np.inf).astype(np.float32)
+    means = parts[:, : len(queries.scored)].mean(axis=1)
+    scores = np.where((columns >= 0).all(axis=1), means, -np.inf).astype(np.float32)
     order = np.lexsort((keys, -scores))
     order = order[np.isfinite(scores[order])]
-    return Ranking(keys[order], scores[order], parts[order], columns[order], complete)
+    return Ranking(keys[order], scores[order], parts[order], columns[order], complete, queries.scored)
+
+
+def _take(
+    best: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    part: int,
+    found: tuple[NDArray[np.float32], NDArray[np.int32]],
+) -> None:
+    """Put what was found by a narrower search in place of a part's cells, for the rows that have such a cell."""
+    rows = found[1][:, 0] >= 0
+    best[rows, part], columns[rows, part] = found[0][rows, 0], found[1][rows, 0]
 
 
 def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) -> Ranking:
@@ -170,15 +205,16 @@ def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) 
     wide = min(len(index), 4 * limit)
     found: list[NDArray[np.int64]] = []
     floors: list[float] = []
-    both = queries.input + queries.output
-    for query in (queries.input, queries.output, both / max(float(np.linalg.norm(both)), 1e-6)):
+    asked = [queries.input, queries.output][: len(queries.scored) - 1]
+    both = sum(asked, np.zeros_like(queries.input))
+    for query in (*asked, both / max(float(np.linalg.norm(both)), 1e-6)):
         keys, _, floor = index.nearest_rows(query, wide, junk=junk)
         found.append(np.asarray(keys, dtype=np.int64))
         floors.append(floor)
     keys = np.unique(np.concatenate(found))
     top = _ranking(index, queries, keys, junk=junk, complete=False)
     threshold = float(top.scores[limit - 1]) if len(top.scores) >= limit else -np.inf
-    bounds = (descriptions + floors[0] + floors[1]) / 3
+    bounds = (descriptions + sum(floors[: len(asked)])) / len(queries.scored)
     open_sources = np.flatnonzero(bounds >= threshold)
     if len(open_sources):
         rest = np.concatenate([np.asarray(index.source_keys(source)) for source in open_sources.tolist()])
@@ -186,4 +222,4 @@ def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) 
         keys = np.union1d(keys, rest)
         top = _ranking(index, queries, keys, junk=junk, complete=False)
     cut = slice(0, limit)
-    return Ranking(top.keys[cut], top.scores[cut], top.parts[cut], top.columns[cut], complete=False)
+    return Ranking(top.keys[cut], top.scores[cut], top.parts[cut], top.columns[cut], False, top.scored)

@@ -31,11 +31,9 @@ JUNK = {
         "/m/02mjmr",
     ],
     "short": ["ok", "A", "!!!", "-"],
+    "answer": ["yes", "no", "No", "Yes "],
 }
 REAL = [
-    "yes",
-    "no",
-    "No",
     "positive",
     "card_arrival",
     "Super_Bowl_50",
@@ -87,6 +85,14 @@ def test_a_column_is_junk_when_nine_tenths_of_its_cells_are():
 
 def test_a_column_of_codes_cut_to_one_pattern_is_junk():
     assert judged(id=[f"seed_task_{n}" for n in range(30)], title=["Super_Bowl_50", "World_War_2", "Title"]) == {"id"}
+
+
+def test_a_column_that_is_called_an_id_and_holds_single_words_is_junk():
+    names = ["hotel", "flight-b", "music"] * 5
+    assert judged(instruction_id=names, docId=names, ID=names, paid=names, valid=names, user_ids=names) == {
+        *("instruction_id", "docId", "ID", "user_ids")
+    }
+    assert judged(id=["what a guest asks for", "a flight to Rome"] * 5) == frozenset()
 
 
 def test_texts_of_a_script_without_blanks_are_no_codes():

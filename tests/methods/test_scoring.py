@@ -72,6 +72,8 @@ def naive_scores(task: Task, index: RowIndex, *, junk: bool):
                 name: sum(cosine(of(example), text) for example in task.examples) / len(task.examples)
                 for name, text in cells.items()
             }
+        if not junk and len(cells) > 1:  # one cell does not stand for both
+            del means["output"][max(means["input"], key=means["input"].__getitem__)]
         parts = (
             cosine(task.instruction, row.description),
             max(means["input"].values()),
@@ -127,6 +129,59 @@ def test_the_mean_over_examples_comes_before_the_maximum_over_columns(build):
     ranking = rank_rows(index, embed_task(task, index), limit=1)
     assert index.sources[0].columns[ranking.columns[0, 0]] == "all"
     assert ranking.parts[0, 1] == pytest.approx(0.6, abs=2e-3)
+
+
+def test_a_column_of_labels_stands_for_the_input_only_where_there_is_nothing_else(build):
+    rows = [{"text": f"a letter about {made_word(i)}", "kind": "the whole question"} for i in range(10)]
+    index = build({"mails": rows, "bare": [{"kind": "the whole question"}] * 10})
+    task = Task.load(
+        {
+            "name": "t",
+            "instruction": "i",
+            "examples": [{"input": "the whole question", "output": "the whole question"}],
+        }
+    )
+    for junk, expected in ((True, "kind"), (False, "text")):
+        ranking = rank_rows(index, embed_task(task, index, junk=junk), limit=20, junk=junk)
+        assert len(ranking.keys) == 20
+        sources = [index.sources[source] for source in index.sources_of(ranking.keys)]
+        won = {
+            (source.dataset, source.columns[i], source.columns[o])
+            for source, (i, o) in zip(sources, ranking.columns, strict=True)
+        }
+        assert won == {("mails", expected, "kind"), ("bare", "kind", "kind")}
+
+
+def test_one_cell_stands_for_input_and_output_only_where_it_is_alone(build):
+    both = "the whole question and its answer"
+    index = build({"mails": [{"text": both, "rest": "something else"}, {"text": both}]})
+    task = Task.load({"name": "t", "instruction": "i", "examples": [{"input": both, "output": both}]})
+    names = index.sources[0].columns
+    for junk, expected in ((True, ["text", "text"]), (False, ["text", "rest"])):
+        ranking = rank_rows(index, embed_task(task, index, junk=junk), limit=2, junk=junk)
+        won = {key: [names[c] for c in row] for key, row in zip(ranking.keys.tolist(), ranking.columns, strict=True)}
+        assert won == {0: expected, 1: ["text", "text"]}
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_outputs_that_say_nothing_are_not_asked_with(build, approximate):
+    rows = [{"text": text, "verdict": "no"} for text in ("b", "the moon is far", "c d", "nothing of it")]
+    index = build({"claims": rows})
+    if approximate:
+        index = RowIndex.open(index.path, encoder=index.encoder, exact_below=0)
+    said = {"name": "t", "instruction": "i"}
+    some = [{"input": "is the moon far", "output": output} for output in ("B", "b", "yes")]
+    queries = embed_task(Task.load({**said, "examples": some}), index)
+    ranking = rank_rows(index, queries, limit=2)
+    assert ranking.scored == queries.scored == ("instruction", "input")
+    assert index.rows(ranking.keys[:1])[0].cells["text"] == "the moon is far"
+    assert ranking.scores == pytest.approx(ranking.parts[:, :2].mean(axis=1), abs=1e-6)
+    mixed = [{"input": "is the moon far", "output": output} for output in ("B", "very far")]
+    alone = [{"input": "is the moon far", "output": "very far"}]
+    of_mixed, of_one = (embed_task(Task.load({**said, "examples": given}), index) for given in (mixed, alone))
+    assert of_mixed.scored == ("instruction", "input", "output")
+    assert of_mixed.output == pytest.approx(of_one.output, abs=1e-6)
+    assert embed_task(Task.load({**said, "examples": some}), index, junk=True).scored == of_mixed.scored
 
 
 def test_equal_scores_go_by_key(build):
