@@ -21,7 +21,7 @@ from rebase_hf.index.segment_writing import SEGMENT_FILES
 from rebase_hf.index.vectors import GRAPH
 
 FORMAT = "rebase_hf.index"
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 COUNTS = ("sources", "skipped", "rows", "cells", "junk_cells", "texts", "vectors", "dead_rows")
 PARAMETERS = ("max_rows_per_source", "exact_below", "embedded_chars")  # those that are read again

@@ -209,7 +209,7 @@ def test_an_index_of_a_later_release_is_not_replaced(tmp_path, many):  # noqa: F
     index = build(tmp_path / "index", many[:1])
     manifest = json.loads((index.path / MANIFEST).read_text())
     (index.path / MANIFEST).write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(RowIndexError, match="has format version 99; this release writes version 3"):
+    with pytest.raises(RowIndexError, match="has format version 99; this release writes version 4"):
         build(index.path, many[:1])
 
 

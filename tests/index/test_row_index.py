@@ -191,8 +191,8 @@ def test_what_is_no_index_says_so(tmp_path):
 
 def test_an_index_of_another_format_version_says_so(index):
     path = index.path / MANIFEST
-    path.write_text(path.read_text().replace('"version": 3', '"version": 9'))
-    with pytest.raises(RowIndexError, match="format version 9; this release reads version 3"):
+    path.write_text(path.read_text().replace('"version": 4', '"version": 9'))
+    with pytest.raises(RowIndexError, match="format version 9; this release reads version 4"):
         RowIndex.open(index.path)
 
 
