@@ -38,11 +38,11 @@ bench-quality: $(VENV)/package
 bench-scale: $(VENV)/package
 	$(BIN)/python -m benchmarks.scale_stages && $(BIN)/python -m benchmarks.scale_figures
 
-# REBASE_KIT names a folder of real datasets; without it texts and vectors are made. bm25s and hnswlib, which ours are
-# compared with, are needed by nothing else.
-BENCH_INDEX = vectors lexical rows encoding build
+# REBASE_KIT names a folder of real datasets; without it texts and vectors are made. bm25s, hnswlib and faiss, which ours
+# is compared with, are needed by nothing else.
+BENCH_INDEX = vectors peers lexical rows encoding build
 bench-index: $(VENV)/package
-	$(PIP) bm25s hnswlib
+	$(PIP) bm25s hnswlib faiss-cpu
 	@missed=0; for name in $(BENCH_INDEX); do $(BIN)/python -m benchmarks.index_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.index_figures && exit $$missed
 

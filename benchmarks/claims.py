@@ -33,7 +33,18 @@ PACKAGES = {
     ),
     "retrieval": ("rebase-hf", "sentence-transformers", "torch", "numpy", "datasets", "rensa", "pyarrow"),
     "index": (
-        *("rebase-hf", "usearch", "numkong", "hnswlib", "numpy", "zstandard", "pyarrow", "tantivy", "bm25s"),
+        *(
+            "rebase-hf",
+            "usearch",
+            "numkong",
+            "hnswlib",
+            "faiss-cpu",
+            "numpy",
+            "zstandard",
+            "pyarrow",
+            "tantivy",
+            "bm25s",
+        ),
         *("sentence-transformers", "torch", "onnxruntime", "datasets", "datatrove"),
     ),
 }
