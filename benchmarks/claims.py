@@ -31,6 +31,7 @@ PACKAGES = {
         *("rebase-hf", "scikit-learn", "sentence-transformers", "setfit", "torch", "transformers", "numpy"),
         *("usearch", "tantivy", "datasets", "rensa", "pyarrow"),
     ),
+    "end": ("rebase-hf", "setfit", "sentence-transformers", "transformers", "torch", "datasets", "usearch"),
     "retrieval": ("rebase-hf", "sentence-transformers", "torch", "numpy", "datasets", "rensa", "pyarrow"),
     "index": (
         *(
