@@ -55,6 +55,7 @@ def test_the_figures_are_those_measured():
     subprocess.run([sys.executable, str(ROOT / "benchmarks/readme_figures.py"), "--check"], check=True)
     for page in ("teacher", "index"):
         subprocess.run([sys.executable, "-m", f"benchmarks.{page}_figures", "--check"], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-m", "benchmarks.evidence", "--check"], check=True, cwd=ROOT)
 
 
 def test_nothing_tracked_names_this_machine():
