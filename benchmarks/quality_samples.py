@@ -91,7 +91,8 @@ class _Beside:
         self._form = frozenset[str]().union(
             *(shared_shingles(example[name] for example in task.examples) for name in task.inputs)
         )
-        self._held = {text: shingles(text) - self._form for text in guard.texts}
+        held = dict.fromkeys([*guard.texts, *map(task.input_text, task.evaluation_rows())])
+        self._held = {text: shingles(text) - self._form for text in held}
 
     def sampled(self, run: CheckedRun, removed: Removed) -> Sampled:
         """Return a row with what a reader needs beside it."""
