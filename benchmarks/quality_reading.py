@@ -19,12 +19,12 @@ from benchmarks.quality_verdicts import read_verdicts
 LONGEST = 1500  # characters shown of a text
 
 
-def drawn_samples() -> dict[str, list[Sampled]]:
-    """Return the samples of all tasks of the kit, by check."""
+def gathered() -> Sampler:
+    """Return what the samples are drawn of: the rows of all tasks of the kit that have recorded answers."""
     sampler = Sampler()
     for task, guard, runs in checked_tasks(all_tasks(), RememberingEncoder()):
         sampler.gather(task, guard, runs)
-    return sampler.drawn()
+    return sampler
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     options = made.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     verdicts = read_verdicts()
-    for check, rows in drawn_samples().items():
+    for check, rows in gathered().drawn().items():
         read = verdicts.get(check, {}) if options.unread else {}
         left = [row for row in rows if row.digest not in read]
         (options.out / f"{check}.md").write_text(sample_text(check, left))

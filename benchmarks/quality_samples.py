@@ -6,6 +6,7 @@ as many as asked for, so that no task has more than its share. A row that severa
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -57,10 +58,15 @@ class _Place:
 
 
 class Sampler:
-    """Gathers the rows of one task after the other, and draws of them."""
+    """Gathers the rows of one task after the other, and draws of them.
+
+    Attributes:
+        counts: How many rows each check takes out, and how many stay, by task.
+    """
 
     def __init__(self, each: int = EACH) -> None:
         self._each = each
+        self.counts: dict[str, Counter[str]] = {}
         self._by_check: dict[str, list[list[_Place]]] = {}
 
     def gather(self, task: Task, guard: EvaluationGuard, runs: Sequence[CheckedRun]) -> None:
@@ -69,6 +75,7 @@ class Sampler:
         beside = _Beside(task, guard)
         for one in runs:
             for removed in (*one.removed, *one.hard, *(Removed(KEPT, place, "") for place in one.kept)):
+                self.counts.setdefault(removed.check, Counter())[task.name] += 1
                 key = _digest([task.name, task.input_text(one.run.answers[removed.place].fields)])
                 places.setdefault(removed.check, {}).setdefault(key, _Place(beside, one, removed))
         for check, found in places.items():
