@@ -10,9 +10,8 @@ many labels are wrong among the rows that the map takes for doubtful, and among 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchmarks.checked_rows import all_checks
 from benchmarks.claims import Line, parser, report
@@ -27,7 +26,7 @@ from rebase_hf.quality.duplicates import normalise, words
 from rebase_hf.quality.gate import Gate
 from rebase_hf.quality.mapped import map_verdicts
 from rebase_hf.quality.repeats import SEMANTIC
-from rebase_hf.quality.whole_set import check_whole_set
+from rebase_hf.quality.whole_set import WholeSet, check_whole_set
 from rebase_hf.rows import Completion, Draft, Dropped, Example
 from rebase_hf.task import Task
 from rebase_hf.teacher.prompts import Parsed
@@ -120,19 +119,19 @@ class RunChecks:
                 seen.add(text)
         return removed, examples
 
-    def _whole(self, fields: Sequence[Any], options: CheckOptions) -> Any:
+    def _whole(self, fields: Sequence[Mapping[str, str]], options: CheckOptions) -> WholeSet:
         verdicts = map_verdicts(self.task, fields, options, self._encoder, seed=0)
         return check_whole_set(
             self.task, fields, options, guard=self.guard, encoder=self._encoder, verdicts=verdicts, seed=0
         )
 
-    def _what(self, reason: str, fields: dict[str, str], *, repeated: bool) -> str:
+    def _what(self, reason: str, fields: Mapping[str, str], *, repeated: bool) -> str:
         """Return a reason with what was found, where one reason stands for several things."""
         if reason == "duplicate_output":
             return "duplicate_exact" if repeated else "duplicate_near"
         return self._overlap(fields) if reason == "in_evaluation_set" else reason
 
-    def _overlap(self, fields: dict[str, str]) -> str:
+    def _overlap(self, fields: Mapping[str, str]) -> str:
         if self.guard.equals(self.task.input_text(fields)):
             return "evaluation_equal"
         for part in dict.fromkeys(guarded_texts(self.task, fields)):

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.quality_figures import ASKED, ON_REQUEST
 from benchmarks.quality_precision import line_of, stop_at_unread, weighted, wilson
 from benchmarks.quality_reading import sample_text
-from benchmarks.quality_removed import RunChecks
+from benchmarks.quality_removed import RunChecks, counted, in_all
 from benchmarks.quality_runs import Answer, Run
 from benchmarks.quality_samples import KEPT, Sampled, Sampler
 from benchmarks.quality_verdicts import VERDICTS, Verdict, read_verdicts
@@ -95,6 +95,17 @@ def test_a_row_is_drawn_with_what_it_repeats(tmp_path):
         assert drawn[check][0].beside == (HELD,)
     shown = sample_text("duplicate_exact", drawn["duplicate_exact"])
     assert drawn["duplicate_exact"][0].digest in shown and f"BESIDE: {TEXTS['a kind word']}" in shown
+
+
+def test_what_goes_is_counted(tmp_path):
+    task = task_at(tmp_path)
+    checks = RunChecks(task, HashingEncoder())
+    line = counted(task, [checks(run_of(task, list(TEXTS.values())))])
+    about = line.details
+    assert (about["rows"], about["kept"], sum(about["removed"].values())) == (8, 2, 6)
+    assert about["marked"] == {"rows": 1, "kept": 0, "others_found": 1}
+    everything, marked = in_all([line])
+    assert everything.shown == "6 of 8" and (marked.shown, marked.met) == ("0 of 1", True)
 
 
 def test_tasks_take_turns_and_a_row_of_two_runs_is_drawn_once(tmp_path):
