@@ -37,6 +37,11 @@ ON_REQUEST = {
     "label_contradicted": "`contradicted_odds=3`",
     "hard_to_learn": "`cartography=0.83`",
 }
+BESIDE = "Left out for a share, which is no verdict on a row:"
+KNOWN = (
+    "Where the right answer is known: labels that are wrong, of all rows that the map looked at and of those that it "
+    "takes out (none where its learner knows too little to contradict):"
+)
 
 
 class QualityPage(FiguresPage):
@@ -67,7 +72,7 @@ def removed_text(lines: Lines) -> str:
         f"{found} more are taken out for the test set. Rows without an output that can be read, which no check sees: "
         f"{sum(line['details']['unread'] for line in tasks)}."
     )
-    return "\n\n".join([head, "\n".join(rows), beside_text(tasks), known_text(tasks)])
+    return "\n\n".join([head, "\n".join(rows), BESIDE, beside_text(tasks), KNOWN, known_text(tasks)])
 
 
 def beside_text(tasks: Lines) -> str:
