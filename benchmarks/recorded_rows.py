@@ -1,6 +1,6 @@
 """What language models once wrote for tasks of the kit, as rows of the task: what a run without checks would hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ def recorded_rows(task: Task, source: Recorded) -> tuple[list[dict[str, str]], i
     """Return the rows that have a text and a label of the task, and how many more are test rows (`in_eval`)."""
     rows, leaking = [], 0
     for row in _rows(source):
-        fields = _fields(task, source.table, row)
-        if fields is None:
+        fields = said_fields(task, source.table, row)
+        if fields is None or fields[task.output] not in task.labels:
             continue
         leaking += bool(row["in_eval"])
         if not row["in_eval"]:
@@ -58,11 +58,14 @@ def _rows(source: Recorded) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _fields(task: Task, table: str, row: dict[str, Any]) -> dict[str, str] | None:
-    """Return the task's fields, or None where a text or a label is missing: no run takes such an answer."""
+def said_fields(task: Task, table: str, row: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the task's fields as a recorded row gives them, or None where it has no text or no output."""
     (name,) = task.inputs
-    text = str(row.get("text") or row.get("question") or "").strip()
-    label = settle_label(task, _LABELS.get(table, {}).get(str(row["output"]), str(row["output"])))
-    if not text or label not in task.labels:
+    text = str(row.get("text") or row.get("question") or row.get("input") or "").strip()
+    output = "" if row["output"] is None else str(row["output"]).strip()
+    if not text or not output:
         return None
-    return {name: _FORMS.get(table, "{}").format(text), task.output: label}
+    return {
+        name: _FORMS.get(table, "{}").format(text),
+        task.output: settle_label(task, _LABELS.get(table, {}).get(output, output)),
+    }

@@ -30,14 +30,16 @@ class CheckOptions:
         confident_share: Drop answers that are not among this share of the surest ones, of those with the same label
             decided before. No fixed confidence means the same from task to task; the order does.
         label_share: No label may fill more than this share of the examples asked for; None leaves them as they come.
-        semantic_duplicates: Similarity of embeddings from which a row says what an earlier one does; None looks at
-            words alone. This and what follows looks at the whole set (`whole_set.py`).
+        semantic_duplicates: Similarity of embeddings from which a row says what an earlier one with the same output
+            and the same numbers does; None looks at words alone. This and what follows looks at the whole set
+            (`whole_set.py`).
         similar_to_evaluation: Similarity of embeddings from which a row is too near an evaluation text.
         balance: Cut the whole set to equal shares of the labels that it has (True), or to the shares given.
         cartography: Keep this share of each label's examples, those that a small learner is surest of (.83 in
             SynthesizRR).
         contradicted_odds: Drop examples for which that learner finds another label this many times as likely as their
-            own (3 is a good start). Nothing is dropped to fill a share.
+            own (3 is a good start). Nothing is dropped to fill a share, nor where the learner knows hardly more of a
+            text's label than which is the most frequent one.
         answerable: Drop outputs that the teacher, asked blind up to three times, does not give this often again; 0
             asks nothing. For labels, spans and short answers (`answerability.py`).
         consistent: Drop outputs of a task that reasons where less than this share of five reasoned answers agree, or

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -49,7 +50,10 @@ def normalise(text: str) -> str:
 
 
 def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
-    """Return the runs of `size` words or signs in a text; a shorter text is its own and only shingle."""
+    """Return the runs of `size` words or signs in a text; a shorter text is its own and only shingle.
+
+    A run that stands in it again is another shingle, so that `not not not a` is no `not a`.
+    """
     return _shingles(tokens(text), size)
 
 
@@ -82,8 +86,16 @@ def _compact(shingles: frozenset[str]) -> NDArray[np.int64]:
 def _shingles(tokens: list[str], size: int = SHINGLE) -> frozenset[str]:
     if len(tokens) < size:
         return frozenset([" ".join(tokens)])
-    count = min(len(tokens) - size + 1, MAX_SHINGLES)
-    return frozenset(" ".join(tokens[i : i + size]) for i in range(count))
+    runs = [" ".join(tokens[i : i + size]) for i in range(min(len(tokens) - size + 1, MAX_SHINGLES))]
+    distinct = frozenset(runs)
+    if len(distinct) == len(runs):
+        return distinct
+    times: Counter[str] = Counter()
+    numbered = []
+    for run in runs:
+        times[run] += 1
+        numbered.append(run if times[run] == 1 else f"{run}\n{times[run]}")
+    return frozenset(numbered)
 
 
 class NearDuplicates:

@@ -21,8 +21,9 @@ HEAD = 64
 # Rows decided at a time, and the earlier ones that they are compared with at a time: their bounds stay in the cache.
 BLOCK = 1024
 COLUMNS = 8192
-# Vectors whose axes are looked at to turn all.
+# Vectors whose axes are looked at to turn all; so few that turning takes longer than comparing are left as they are.
 SAMPLE = 4096
+FEW = 256
 # Bounds and whole products are rounded; a pair at the threshold must not be lost for it.
 SLACK = 1e-4
 
@@ -101,9 +102,10 @@ def nearest_held(vectors: Array, held: Array) -> tuple[Array, Array]:
 
 def _heads(vectors: Array) -> Array:
     """Return each vector's first coordinates along the axes of most vectors, and the length of its rest."""
-    sample = vectors[np.unique(np.linspace(0, len(vectors) - 1, SAMPLE).astype(np.int64))]
-    axes = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :HEAD].astype(np.float32)
-    heads = vectors @ axes
+    heads = vectors[:, :HEAD]
+    if len(vectors) > FEW:
+        sample = vectors[np.unique(np.linspace(0, len(vectors) - 1, SAMPLE).astype(np.int64))]
+        heads = vectors @ np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :HEAD].astype(np.float32)
     rest = np.sqrt(np.maximum(0.0, 1.0 - np.einsum("ij,ij->i", heads, heads)))
     return np.ascontiguousarray(np.concatenate([heads, rest[:, None]], axis=1), dtype=np.float32)
 

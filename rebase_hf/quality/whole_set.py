@@ -4,21 +4,24 @@ They come after the gate, on all that it let through, one after another: each lo
 others have decided of the set (cartography, answerability) comes first, as a `Verdict` on every row.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rebase_hf.index.encoders import Encoder, encode_texts
+from rebase_hf.quality.answer_checks import SHORT_CHARS
+from rebase_hf.quality.answers import answer_key
 from rebase_hf.quality.balance import balanced_rows
 from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.checks import Fields, Refusal
 from rebase_hf.quality.contamination import EvaluationGuard, guarded_texts
 from rebase_hf.quality.gate import CheckStep
-from rebase_hf.quality.repeats import find_repeats
-from rebase_hf.quality.semantic_duplicates import nearest_held
+from rebase_hf.quality.semantic_duplicates import embed_fields, nearest_held, semantic_duplicates
 from rebase_hf.rows import Dropped, Example
 from rebase_hf.task import Task
 
 OFF = "it is off"
+_NUMBER = re.compile(r"\d+")
 # Takes the places that are left, and returns why some of them go.
 WholeCheck = Callable[[Sequence[int]], Mapping[int, Refusal]]
 
@@ -118,22 +121,49 @@ def _verdict(verdict: Verdict, count: int) -> WholeCheck:
 
 
 def _semantic(task: Task, fields: Sequence[Fields], near: float, encoder: Encoder | None) -> WholeCheck:
-    shots = [[example[name] for name in task.inputs] for example in task.examples]
+    if encoder is None:
+        raise ValueError(f"semantic_duplicates={near} needs an encoder. Give one.")
+    shots = len(task.examples)
+    rows: list[Fields] = [*task.examples, *fields]
+    told = [_told_exactly(task, row) for row in rows]
 
     def check(left: Sequence[int]) -> dict[int, Refusal]:
-        rows = [*shots, *([fields[place][name] for name in task.inputs] for place in left)]
-        refused = {}
-        for number, repeat in find_repeats(rows, near=None, semantic=near, encoder=encoder).items():
-            how = f"in other words (similarity {repeat.similarity:.3f})"
-            if number >= len(shots):
-                refused[left[number - len(shots)]] = (
-                    ("semantic_copy", f"says what example {repeat.of + 1} of the task says, {how}")
-                    if repeat.of < len(shots)
-                    else ("semantic_duplicate", f"says what row {left[repeat.of - len(shots)]} says, {how}")
-                )
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for number in (*range(shots), *(shots + place for place in left)):
+            alike.setdefault(told[number], []).append(number)
+        several = [numbers for numbers in alike.values() if len(numbers) > 1]
+        texts = [[rows[number][name] for name in task.inputs] for numbers in several for number in numbers]
+        vectors = embed_fields(texts, encoder)
+        refused, start = {}, 0
+        for numbers in several:
+            repeats = semantic_duplicates(vectors[start : start + len(numbers)], near=near)
+            start += len(numbers)
+            for place, repeat in repeats.items():
+                if numbers[place] >= shots:
+                    refused[numbers[place] - shots] = _said_before(numbers[repeat.of], repeat.similarity, shots)
         return refused
 
     return check
+
+
+def _said_before(number: int, similarity: float, shots: int) -> Refusal:
+    how = f"in other words (similarity {similarity:.3f})"
+    if number < shots:
+        return "semantic_copy", f"says what example {number + 1} of the task says, {how}"
+    return "semantic_duplicate", f"says what row {number - shots} says, {how}"
+
+
+def _told_exactly(task: Task, fields: Fields) -> tuple[str, ...]:
+    """Return what rows that say the same in other words have in common, since an encoder hardly sees it.
+
+    To it `three or four` is nearly `four or five`. Rows say the same only where they have the same numbers, and the
+    same output if that is a label, a span or short: of near inputs with different outputs, either the difference is
+    what is to be learnt or one output is wrong, and it takes more to say which.
+    """
+    output = fields[task.output]
+    short = task.labels or task.extractive or len(output.strip()) <= SHORT_CHARS
+    numbers = sorted(number for name in task.inputs for number in _NUMBER.findall(fields[name]))
+    return (answer_key(task, output) if short else "", *numbers)
 
 
 def _near_held(

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from rebase_hf.quality.contamination import NGRAM, EvaluationGuard, same_family, task_names
+from rebase_hf.quality.duplicates import normalise
 from rebase_hf.task import Task
 
 LONG = (
@@ -98,6 +99,24 @@ def test_the_form_that_evaluation_and_examples_share_is_not_guarded():
     # Where no example has it, it may be a passage that the evaluation rows share: what they say.
     assert guard(*asked).overlap(HEAD) is not None
     assert guard(asked[0], of=of).overlap(HEAD) is not None
+
+
+def walk(*steps: str) -> str:
+    return f"If you follow these steps, do you come back to where you began? {' '.join(steps)} Options: yes, no"
+
+
+def test_a_form_with_gaps_is_no_overlap_by_itself():
+    of = task(examples=[{"input": walk("Go 1 mile north."), "output": "kind"}])
+    steps = ["Go 2 miles south.", "Turn left at the old mill.", "Wait there for the ferry to leave again."]
+    long, short = walk(*steps), walk("Go 3 miles south.")
+    held = guard(long, short, *(walk(f"Go {number} miles west.") for number in range(4, 12)), of=of)
+    assert held.overlap(walk("Go 2 miles south.", "Go 2 miles north.")) is None
+    assert held.overlap(walk("Turn left at the old mill.", "Wait there for the ferry to leave.")) is not None
+    # An input with nothing but form and a few words of its own is guarded as a whole.
+    assert held.overlap(f"Well: {short} Thanks!") == normalise(short)
+    assert held.overlap(walk("Go 3 miles south.", "Go 3 miles north.")) is None
+    # Where no example has the form, it is what the rows say.
+    assert guard(long, short).overlap(walk("Go 3 miles south.", "Go 3 miles north.")) is not None
 
 
 def test_a_constant_input_is_not_guarded():

@@ -73,6 +73,14 @@ def test_shingles_are_runs_of_three_words():
     assert shingles("") == {""}
 
 
+def test_a_run_that_comes_again_counts_again():
+    once, again = "not true and not true is", "not true and not true and not true is"
+    assert len(shingles(again)) == len(shingles(once)) + 3
+    assert jaccard(shingles(once), shingles(again)) == pytest.approx(4 / 7)
+    seen = NearDuplicates()
+    assert [seen.add(once), seen.add(again), seen.add(again + ".")] == [None, None, (1, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("a", "b", "similarity"), [("ab", "bc", 1 / 3), ("ab", "ab", 1.0), ("", "", 1.0), ("a", "", 0.0)]
 )

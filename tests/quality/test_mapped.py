@@ -48,6 +48,17 @@ def test_what_is_contradicted_goes_and_a_share_goes_whatever_it_is():
     assert sum(share.keep) == 82 and not any(share.keep[number] for number in WRONG)
 
 
+def test_a_learner_that_knows_nothing_contradicts_nothing(caplog):
+    asked = [fields | {"mood": "glad" if number // 2 % 2 else "cross"} for number, fields in enumerate(examples())]
+    (odds,) = map_verdicts(TASK, examples(), CheckOptions(contradicted_odds=1.0), Moods())
+    assert not all(odds.keep) and not caplog.records
+    assert map_verdicts(TASK, asked, CheckOptions(contradicted_odds=1.0), Moods()) == []
+    assert "knows too little to contradict any" in caplog.text
+    # Nor one that knows which label is the most frequent: 95 of 100 are right, and so are all that say so.
+    rare = [fields | {"mood": "glad" if number % 20 else "cross"} for number, fields in enumerate(examples())]
+    assert map_verdicts(TASK, rare, CheckOptions(contradicted_odds=3.0), Moods()) == []
+
+
 def test_nothing_is_mapped_that_nobody_asked_for():
     assert map_reasons(CheckOptions()) == [] and map_verdicts(TASK, examples(), CheckOptions(), Moods()) == []
 

@@ -67,6 +67,32 @@ def test_rows_and_examples_in_other_words_go_and_the_first_stays():
     assert checked.dropped[4].key == "key4" and checked.dropped[4].stage == "checks"
 
 
+def test_another_output_or_another_number_is_something_else():
+    rows = [
+        example("The parcel came on day 3.", "delivery"),
+        example("On day 3 the parcel came.", "billing"),
+        example("The parcel came on day 4.", "delivery"),
+        example("On day 3 came the parcel.", "delivery"),
+        example("Day 3: I was charged.", "billing"),
+    ]
+    checked = check_whole_set(TASK, rows, CheckOptions(semantic_duplicates=0.95), encoder=TopicEncoder())
+    assert list(checked.dropped) == [3]
+    assert checked.dropped[3].detail == "says what row 0 says, in other words (similarity 1.000)"
+
+
+def test_short_outputs_must_be_the_same_and_long_ones_need_not():
+    task = Task.load({"name": "sums", "instruction": "Answer.", "examples": [{"input": "1 + 1?", "output": "2"}]})
+    rows = [
+        {"input": "How many invoices are there?", "output": "Three."},
+        {"input": "Say how many invoices there are.", "output": "four"},
+        {"input": "There are how many invoices?", "output": "three"},
+        {"input": "Tell me of the parcel.", "output": "It left the store on Monday, and came on Friday."},
+        {"input": "What of the parcel?", "output": "On Monday it left the store; it came on Friday."},
+    ]
+    checked = check_whole_set(task, rows, CheckOptions(semantic_duplicates=0.95), encoder=TopicEncoder())
+    assert list(checked.dropped) == [2, 4]
+
+
 def test_rows_near_the_evaluation_set_go():
     guard = EvaluationGuard(TASK, [{"input": "What is held here is kept apart.", "output": "billing"}])
     options = CheckOptions(similar_to_evaluation=0.9)
@@ -126,7 +152,7 @@ def test_rows_may_be_given_as_their_fields():
 @pytest.mark.parametrize(
     ("options", "verdicts", "match"),
     [
-        (CheckOptions(semantic_duplicates=0.9), [], r"semantic=0\.9 needs an encoder"),
+        (CheckOptions(semantic_duplicates=0.9), [], r"semantic_duplicates=0\.9 needs an encoder"),
         (CheckOptions(similar_to_evaluation=0.9), [], "needs the evaluation guard and an encoder"),
         (CheckOptions(), [Verdict("hard", [True])], "Verdict `hard` is of 1 rows with 0 details; the set has 7"),
         (CheckOptions(), [Verdict("hard", [True] * 7, ["x"])], "with 1 details"),
