@@ -11,6 +11,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-retrieval bench-students
+.PHONY: bench-end-to-end bench-smoke figures
 .PHONY: test test-slow test-versions test-ray test-space space check lint types format clean
 
 demo: runs/demo-index/manifest.json
@@ -59,6 +60,19 @@ bench-methods: $(VENV)/package
 bench-retrieval: $(VENV)/package
 	@missed=0; OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrieval || missed=1; \
 	$(BIN)/python -m benchmarks.retrieval_figures && exit $$missed
+
+# As above; about 25 minutes, most of them for training students.
+bench-end-to-end: $(VENV)/package
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.end_to_end
+
+# Every benchmark on a small size: ratios, held to stored bounds. What ours is compared with is installed beside it.
+bench-smoke: $(VENV)/package
+	$(PIP) bm25s hnswlib faiss-cpu
+	$(BIN)/python -m benchmarks.smoke
+
+# benchmarks/README.md and the README's table, from benchmarks/results.
+figures: $(VENV)/package
+	$(BIN)/python -m benchmarks.evidence
 
 # As above; of the few-shot teacher the answers are kept too. Without anything kept about 25 minutes of CPU, most of them
 # for encoding texts and for training teachers.

@@ -15,12 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmarks.claims import ROOT, find_distribution
-from benchmarks.smoke_ratios import SCRIPTS, Ratio, Script
+from benchmarks.smoke_ratios import SCRIPTS, Script
 
 BOUNDS = ROOT / "benchmarks" / "smoke_bounds.json"
 WORSE = 0.5
@@ -59,8 +58,8 @@ def ratios_of(script: Script) -> dict[str, float]:
         environment.pop("REBASE_KIT", None)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rebase-smoke-") as folder:
-        scratch = ["--scratch", str(Path(folder, "scratch"))] if script.scratch else []
-        command = [sys.executable, "-m", f"benchmarks.{script.name}", *script.small.split(), *scratch, "--results", folder]
+        small = script.small.format(folder=folder).split()
+        command = [sys.executable, "-m", f"benchmarks.{script.name}", *small, "--results", folder]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         written = Path(folder, f"{script.name}.json")
         if not written.exists():  # exit 1 only says that a small size does not reach what the whole one is to reach

@@ -1,5 +1,6 @@
 """Which benchmarks `benchmarks.smoke` runs, how small, and which ratios it reads of what they write."""
 
+import re
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,10 +29,9 @@ class Script:
     """A benchmark on a small size.
 
     Attributes:
-        small: Its arguments.
+        small: Its arguments; `{folder}` is one that is gone afterwards.
         kit: Whether it needs REBASE_KIT; one that does not runs without it, so that its bounds are the same anywhere.
         peers: What must be installed beside.
-        scratch: Whether it takes a folder for what is expensive to make.
     """
 
     name: str
@@ -39,7 +39,6 @@ class Script:
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
     kit: bool = False
     peers: tuple[str, ...] = ()
-    scratch: bool = False
 
 
 def _number(key: str) -> Callable[[Lines], float]:
@@ -47,19 +46,121 @@ def _number(key: str) -> Callable[[Lines], float]:
     return lambda lines: float(str(lines[key]["shown"]).split()[0].rstrip("%x").replace(",", ""))
 
 
+def _percent(key: str) -> Callable[[Lines], float]:
+    return lambda lines: _number(key)(lines) / 100
+
+
+def _quotient(above: str, below: str) -> Callable[[Lines], float]:
+    return lambda lines: _number(above)(lines) / _number(below)(lines)
+
+
 def _throughput(lines: Lines) -> float:
     return statistics.median(lines["throughput"]["details"]["ratios"]) / 100
 
 
-def _gate(lines: Lines) -> float:
+def _checks_of_gate(lines: Lines) -> float:
     return _number("cost")(lines) / float(lines["cost"]["details"]["whole_gate_ms"])
 
 
-def _reasked(lines: Lines) -> float:
+def _asked_again(lines: Lines) -> float:
     about = lines["kill"]["details"]
-    return float((about["asked_again"] + 1000 * about["journalled_asked_again"]) / max(1, sum(about["in_flight_at_each_kill"])))
+    return float(about["asked_again"] / max(1, sum(about["in_flight_at_each_kill"])))
+
+
+def _asked_after_changes(lines: Lines) -> float:
+    about = [lines[key]["details"] for key in ("changed", "changed_best", "changed_useless")]
+    asked, allowed = (sum(sum(one[name].values()) for one in about) for name in ("asked", "allowed"))
+    return float(asked / allowed)
+
+
+def _wasted(key: str) -> Callable[[Lines], float]:
+    return lambda lines: float(lines[key]["details"]["wasted"] / 200)
+
+
+def _left_open(lines: Lines) -> float:
+    about = lines["leaks"]["details"]
+    return float(about["closed"]["files"] / about["before"]["files"])
+
+
+def _growth(key: str) -> Callable[[Lines], float]:
+    return lambda lines: float(lines[key]["details"]["rss_mb"][-1] / lines[key]["details"]["rss_mb"][0])
+
+
+def _padding(lines: Lines) -> float:
+    by_length, as_drawn = re.findall(r"([\d.]+) %", lines["padding"]["shown"])
+    return float(by_length) / float(as_drawn)
 
 
 SCRIPTS = (
-    Script("teacher_throughput", "--rows 400 --rounds 3", {"of_bare": Ratio(_throughput)}),
+    Script(
+        "teacher_cpu", "--rows 600 --rounds 1", {"generate_of_asking": Ratio(_quotient("cpu_pipeline", "cpu"), False)}
+    ),
+    Script("teacher_throughput", "--rows 400 --rounds 2", {"of_bare": Ratio(_throughput)}),
+    Script("teacher_defaults", "--rows 900 --after 1.5", {"of_the_server": Ratio(_percent("defaults_told"))}),
+    Script("teacher_kill", "--rows 400 --kills 3", {"asked_again_of_in_flight": Ratio(_asked_again, False)}),
+    Script("teacher_changed_rows", "--rows 40 --of 120", {"asked_of_allowed": Ratio(_asked_after_changes, False)}),
+    Script(
+        "teacher_rate_limits",
+        "--rows 200",
+        {
+            "wasted_of_rows": Ratio(_wasted("full"), False),
+            "wasted_with_defaults": Ratio(_wasted("full_defaults"), False),
+        },
+    ),
+    Script("teacher_leaks", "--faults 300", {"files_after_of_before": Ratio(_left_open, False)}),
+    Script("teacher_memory", "--rows 900 --first 300", {"growth": Ratio(_growth("memory_pipeline"), False)}),
+    Script("index_rows", "--rows 20000", {"disk_of_parquet": Ratio(_number("disk"), False)}),
+    Script("index_lexical", "--rows 20000", {"of_bm25s": Ratio(_number("faster_cpu"))}, peers=("bm25s",)),
+    Script(
+        "index_encoding",
+        "--texts 40 --rounds 1 --queries 6 --judged 20",
+        {"of_the_peer": Ratio(_number("encode")), "int8_of_the_peer": Ratio(_number("encode_int8"))},
+    ),
+    Script(
+        "index_vectors",
+        "--count 3000 --real 4000 --queries 200 --scratch {folder}/vectors",
+        {"of_hnswlib": Ratio(_number("batch")), "graph_of_hnswlib": Ratio(_number("graph_bytes"), False)},
+        peers=("hnswlib",),
+    ),
+    Script(
+        "index_peers",
+        "--count 3000 --real 4000 --queries 200 --scratch {folder}/vectors",
+        {"of_faiss": Ratio(_quotient("ours", "faiss"))},
+        peers=("hnswlib", "faiss-cpu"),
+    ),
+    Script("index_build", "--rows 2000 --encoded 60", {"around": Ratio(_percent("around"), False, slack=0.15)}),
+    Script("scale_stages", "--rows 2000 --encoded 40", {"int8_of_fp32": Ratio(_quotient("int8", "fp32"))}),
+    Script("quality_checks", "--rows 500 --rounds 2", {"checks_of_the_gate": Ratio(_checks_of_gate, False)}),
+    Script(
+        "quality_duplicates",
+        "--rows 2000",
+        {name: Ratio(_number(name)) for name in ("recall_exact", "recall_near", "recall_semantic", "precision")},
+    ),
+    Script(
+        "students_overhead",
+        "--max-pairs 40 --rounds 1",
+        {"outside": Ratio(_percent("outside"), False, slack=0.1), "padding": Ratio(_padding, False)},
+    ),
+    Script("quality_insight", "--rows 100 --labelled 300", {"found": Ratio(_number("planted_dbpedia14"))}, kit=True),
+    Script(
+        "retrieval", "--tasks banking77 --count 100 --bank-rows 20", {"sources": Ratio(_number("sources"))}, kit=True
+    ),
+    Script(
+        "methods_fewgen",
+        "--tasks anthropic_myopic_reward --examples 60",
+        {"score": Ratio(_number("fewgen.anthropic_myopic_reward"))},
+        kit=True,
+    ),
+    Script(
+        "methods_synthesizrr",
+        "--tasks hypo_l --examples 40",
+        {"score": Ratio(_number("synthesizrr.hypo_l"))},
+        kit=True,
+    ),
+    Script(
+        "students_checks",
+        "--tasks question_intimacy --seeds 2 --rows 200",
+        {"score": Ratio(_number("checks.question_intimacy"))},
+        kit=True,
+    ),
 )
