@@ -14,24 +14,29 @@ from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.hub_errors import hub_errors
-from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, prove, read_card, repo_state, tag_head
+from rebase_hf.publish.hub_repo import (
+    commit_files,
+    hub_api,
+    last_card,
+    prove,
+    read_card,
+    read_manifest,
+    repo_state,
+    tag_head,
+)
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
+from rebase_hf.publish.student_files import left_by_earlier, student_files
 from rebase_hf.publish.teacher_card import look_up
 from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
-from rebase_hf.publish.training_findings import CARTOGRAPHY, PROVENANCE
 from rebase_hf.publish.visibility import make_repo, reasons_for_private
-from rebase_hf.students.replacing import PART
-from rebase_hf.students.saving import FACTS, LOCAL
 from rebase_hf.svg import standalone
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 
-# Of a student's folder, what may name folders of this machine: sources, models.
-PUBLIC_JSON = (FACTS, PROVENANCE, CARTOGRAPHY)
 FIGURES = {f"figures/{name}.svg" for name in TITLES}
 
 
@@ -129,6 +134,7 @@ def push_student(
     root = folder.path / "student"
     if not root.is_dir() or not any(root.iterdir()):
         raise PublishError(f"{folder.path} has no trained student. Train one first: rebase-hf train {folder.path}")
+    student_files(root)
     _check_license(folder)
     with hub_errors(repo_id, "publish the student to"):
         api = hub_api(token)
@@ -137,18 +143,14 @@ def push_student(
         make_repo(api, repo_id, "model", private, reasons_for_private(api, folder, dataset_id))
         parent, held = repo_state(api, repo_id, "model")
         card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
-        # Where the student's index lies on this machine is of no use elsewhere, and nobody's business; what a cut-off
-        # save has left is no student.
-        paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / LOCAL)
-        paths = [path for path in paths if PART not in path.relative_to(root).parts]
-        files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in paths}
+        files = student_files(root)
         if "task.yaml" in files:
             files["task.yaml"] = _task_yaml(folder)
-        files |= {name: _public_json(path) for name, path in files.items() if name in PUBLIC_JSON}
         files |= _as_files(draw_student_figures(folder))
         files |= {"README.md": merge_card(card, _old_student_card(api, repo_id, parent, held)).encode()}
         files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
-        stale = sorted((held & FIGURES) - set(files))
+        earlier = read_manifest(api, repo_id, parent, held)
+        stale = sorted(((held & FIGURES) - set(files)) | left_by_earlier(earlier, held, files))
         commit_files(
             api, repo_id, "model", files, stale, parent, f"Add the {folder.task.name} student made by rebase_hf"
         )
@@ -214,11 +216,6 @@ def _described(folder: FinishedRun) -> dict[str, bytes | Path]:
 
 def _as_files(drawn: Mapping[str, str]) -> dict[str, bytes | Path]:
     return {f"figures/{name}.svg": standalone(svg).encode() for name, svg in figure_files(drawn).items()}
-
-
-def _public_json(path: bytes | Path) -> bytes:
-    held = json.loads(path if isinstance(path, bytes) else path.read_text(encoding="utf-8"))
-    return (json.dumps(public(held), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _task_yaml(folder: FinishedRun) -> bytes:

@@ -1,11 +1,13 @@
 """One repository of the Hub: who may write to it, what it holds, a commit on a known parent, a tag."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import PublishError
+from rebase_hf.students.replacing import MANIFEST
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -64,6 +66,19 @@ def read_card(api: "HfApi", repo_id: str, repo_type: str, revision: str, held: s
         return None
     path = api.hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=revision)
     return Path(path).read_text(encoding="utf-8")
+
+
+def read_manifest(api: "HfApi", repo_id: str, revision: str, held: set[str]) -> Mapping[str, Any]:
+    """Return the `student.json` that a model's repository holds at a revision; empty where there is none to read."""
+    if MANIFEST not in held:
+        return {}
+    path = api.hf_hub_download(repo_id, MANIFEST, revision=revision)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        logger.warning("%s: its %s can't be read, so no file of an earlier student is removed", repo_id, MANIFEST)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def commit_files(

@@ -12,7 +12,7 @@ import pytest
 from rebase_hf.errors import PublishError
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card
-from rebase_hf.publish.hub import push_dataset
+from rebase_hf.publish.hub import push_dataset, push_student
 from tests.doubles.hub_server import HubServer
 from tests.publish.example_run import make_rows, write_run
 
@@ -58,6 +58,7 @@ def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubSer
 
 def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHub, run: Path) -> None:
     (run / "student" / "local.json").write_text('{"index": "/home/someone/index"}')
+    relist(run, "training.json")
     (run / "student" / "training.json").write_text('{"sources": {"/home/someone/mails": 4}}')
     epochs = [{"sources": {"/home/someone/mails": {"rows": 4, "loss": x, "accuracy": y}}} for x, y in LEARNT]
     (run / "student" / "provenance.json").write_text(json.dumps({"epochs": epochs, "rows": 4, "looked_at": 4}))
@@ -72,10 +73,80 @@ def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHu
         set(repo.files)
         == {".gitattributes", "model.safetensors", "figures/worth_it.svg", "figures/learning.svg"} | told
     )
-    assert b"/home/someone" not in repo.files["provenance.json"] + repo.files["training.json"]
+    assert not [name for name, content in repo.files.items() if b"/home/someone" in content]
     assert "| mails | 4 | 0.900 to 0.400 | 0.500 to 0.750 |" in repo.files["README.md"].decode()
     assert repo.card(repo.head)["datasets"] == ["org/triage"]
     assert 'load_student("org/student")' in repo.files["README.md"].decode()
+
+
+def relist(run: Path, *names: str) -> None:
+    """Add names to the files that the student lists as its own."""
+    path = run / "student" / "student.json"
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"files": [*held["files"], *names]}))
+
+
+def test_only_what_the_student_lists_leaves_and_names_no_folder(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    student = run / "student"
+    adapter = {"base_model_name_or_path": "/home/someone/models/llm"}
+    tokenizer = {"name_or_path": "/home/someone/models/llm", "chat_template": "{{ a }}\\n\\n{{ b }}"}
+    for name, text in (
+        ("adapter_config.json", json.dumps(adapter)),
+        ("tokenizer_config.json", json.dumps(tokenizer)),
+        ("tokenizer.json", '{"model": {"vocab": {"/usr/lib/x": 1}}}'),
+        ("training_args.bin", "hf_" + "secret" * 4),
+        ("checkpoint-10/optimizer.pt", "o"),
+        ("checkpoint-10/trainer_state.json", "{}"),
+        ("runs/events.out.tfevents.1.someones-laptop", "e"),
+        (".env", "e"),
+        ("notes.txt", "of /home/someone"),
+    ):
+        (student / name).parent.mkdir(exist_ok=True)
+        (student / name).write_text(text)
+    relist(run, "adapter_config.json", "tokenizer_config.json", "tokenizer.json", "training_args.bin", ".env")
+    on_hub(f"{TRY}\n    result = push_student(sys.argv[1], 'org/student')", run)
+    files = hub.repos["model", "org/student"].files
+    own = {"student.json", "model.safetensors", "adapter_config.json"}
+    tokens = {"tokenizer_config.json", "tokenizer.json"}
+    assert set(files) == {".gitattributes", "README.md", "figures/worth_it.svg"} | own | tokens
+    assert not [name for name, content in files.items() if b"/home/someone" in content]
+    assert json.loads(files["adapter_config.json"]) == {"base_model_name_or_path": "llm"}
+    assert json.loads(files["tokenizer_config.json"]) == tokenizer | {"name_or_path": "llm"}
+    assert files["tokenizer.json"] == (student / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda student: (student / "student.json").unlink(), "has no student.json"),
+        (lambda student: (student / "student.json").write_text('{"format": 1, "kind": "setfit"}'), "does not list"),
+        (lambda student: (student / "student.json").write_text("{"), "can't be read"),
+        (lambda student: (student / "model.safetensors").unlink(), "lacks `model.safetensors`"),
+    ],
+)
+def test_what_is_no_complete_student_is_not_published(run: Path, change: Callable[[Path], Any], said: str) -> None:
+    change(run / "student")
+    with pytest.raises(PublishError, match=said):
+        push_student(run, "org/student")
+
+
+def test_files_of_an_earlier_student_go_when_the_new_one_lacks_them(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    result = push_student(sys.argv[1], 'org/student')"
+    (run / "student" / "head.safetensors").write_bytes(b"head")
+    epochs = [{"sources": {"mails": {"rows": 4, "loss": x, "accuracy": y}}} for x, y in LEARNT]
+    (run / "student" / "provenance.json").write_text(json.dumps({"epochs": epochs, "rows": 4, "looked_at": 4}))
+    (run / "student" / "model_head.pkl").write_bytes(b"a pickle")
+    relist(run, "head.safetensors", "model_head.pkl")
+    on_hub(code, run)
+    hub.add_repo("org/student", {"NOTES.txt": "mine"}, repo_type="model")
+    for name in ("head.safetensors", "model_head.pkl", "provenance.json"):
+        (run / "student" / name).unlink()
+    (run / "student" / "student.json").write_text('{"format": 1, "kind": "encoder", "files": ["model.safetensors"]}')
+    on_hub(code, run)
+    repo = hub.repos["model", "org/student"]
+    kept = {".gitattributes", "NOTES.txt", "README.md", "figures/worth_it.svg"}
+    assert set(repo.files) == kept | {"student.json", "model.safetensors"}
+    assert len(repo.commits) == 4
 
 
 def test_other_configurations_and_a_persons_notes_survive(
