@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from rebase_hf.public_text import public, public_name, shorten
 from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
 from rebase_hf.publish.findings import (
     dataset_limits,
@@ -18,7 +19,6 @@ from rebase_hf.publish.findings import (
 )
 from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address
 from rebase_hf.publish.papers import METHODS, SETFIT
-from rebase_hf.publish.public_text import public, public_name, shorten
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.training_findings import learning_by_source, learning_map

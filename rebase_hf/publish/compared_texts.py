@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rebase_hf.errors import TaskError
+from rebase_hf.public_text import shorten
 from rebase_hf.publish.finished_run import FinishedRun, address
-from rebase_hf.publish.public_text import shorten
 from rebase_hf.quality.diversity import sample_rows
 from rebase_hf.quality.diversity_text import distinct_n, self_bleu, unique_share
 from rebase_hf.quality.duplicates import words

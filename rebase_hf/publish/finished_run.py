@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import PublishError
+from rebase_hf.public_text import public_name
 from rebase_hf.publish.licenses import License, derive_license, with_teacher
-from rebase_hf.publish.public_text import public_name
 from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.task import Task
 

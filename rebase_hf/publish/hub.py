@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rebase_hf.errors import PublishError
+from rebase_hf.public_text import public
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
@@ -25,7 +26,6 @@ from rebase_hf.publish.hub_repo import (
     tag_head,
 )
 from rebase_hf.publish.outgoing import checked_files
-from rebase_hf.publish.public_text import public
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.student_files import left_by_earlier, student_files
 from rebase_hf.publish.teacher_card import look_up

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.public_text import public
+from rebase_hf.public_text import public
 
 
 @contextmanager

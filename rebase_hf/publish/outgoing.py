@@ -4,11 +4,13 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.public_text import public_name
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.privacy import Findings, look_through, redact, redact_all
 from rebase_hf.students.saving import KNOWLEDGE
@@ -17,6 +19,8 @@ Files = Mapping[str, bytes | Path]
 TEXT_FILES = (".md", ".json", ".yaml", ".svg", ".txt")
 # Files of a student that hold its base model's vocabulary, not texts of the task.
 VOCABULARY = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
+# Columns that say what a row was made from.
+_MADE_FROM = ("provenance", "sources")
 _WORDS = re.compile(r"(?<=>)[^<]+(?=<)")
 
 
@@ -32,6 +36,7 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
         PublishError: Something was found, and what to do about it was not said.
     """
     _check_knowledge(folder, files, keep_private=keep_private)
+    files = {name: _told_publicly(name, content) for name, content in files.items()}
     findings = look_through(_texts(folder, files))
     if not findings:
         return dict(files)
@@ -132,6 +137,44 @@ def _redacted(folder: FinishedRun, name: str, content: bytes | Path) -> bytes | 
     return redact(text).encode()
 
 
+def _told_publicly(name: str, content: bytes | Path) -> bytes | Path:
+    """Return a file of the dataset whose rows say without local paths what they were made from."""
+    if not (name.startswith("data/") and name.endswith(".parquet")):
+        return content
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(content) if isinstance(content, bytes) else content)
+    changed = False
+    for column in _MADE_FROM:
+        if column in table.column_names:
+            place = table.column_names.index(column)
+            kind = table.schema.field(column)
+            held = table.column(column).to_pylist()
+            if (told := [_public_names(value) for value in held]) != held:
+                table, changed = table.set_column(place, kind, _column(told, kind)), True
+    return _parquet(table) if changed else content
+
+
+def _public_names(value: Any) -> Any:
+    if isinstance(value, str):
+        return _public_name(value)
+    if isinstance(value, Mapping):
+        return {key: _public_names(item) for key, item in value.items()}
+    return [_public_names(item) for item in value] if isinstance(value, list) else value
+
+
+# The same few names stand in every row.
+_public_name = lru_cache(maxsize=4096)(public_name)
+
+
+def _parquet(table: Any) -> bytes:
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    return out.getvalue()
+
+
 def _redacted_rows(folder: FinishedRun, content: bytes | Path) -> bytes:
     import pyarrow.parquet as pq
 
@@ -141,9 +184,7 @@ def _redacted_rows(folder: FinishedRun, content: bytes | Path) -> bytes:
             place = table.column_names.index(name)
             kind = table.schema.field(name)
             table = table.set_column(place, kind, _column([_value(v) for v in table.column(name).to_pylist()], kind))
-    out = io.BytesIO()
-    pq.write_table(table, out)
-    return out.getvalue()
+    return _parquet(table)
 
 
 def _column(values: list[Any], kind: Any) -> Any:

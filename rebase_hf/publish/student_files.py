@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.public_text import public
+from rebase_hf.public_text import public
 from rebase_hf.publish.training_findings import CARTOGRAPHY, PROVENANCE
 from rebase_hf.students.replacing import MANIFEST, PART, listed_files
 from rebase_hf.students.saving import KNOWLEDGE, LOCAL, is_downloaded

@@ -236,6 +236,25 @@ def test_what_the_last_run_measured_does_not_stay_on_the_card(run: Path) -> None
     assert "metrics:" not in merged
 
 
+def test_rows_do_not_tell_folders_of_this_machine(hub: HubServer, on_hub: OnHub, tmp_path: Path) -> None:
+    rows = make_rows("/home/someone/models/llm")
+    for row in rows[28:48]:
+        row["provenance"] |= {"url": "file:///home/someone/data/mails.csv"}
+        row["sources"][0] |= {"dataset": "/home/someone/data/mails"}
+    for redacted, name in ((False, "org/triage"), (True, "org/redacted")):
+        run = with_private_rows(write_run(tmp_path / name, rows)) if redacted else write_run(tmp_path / name, rows)
+        on_hub(f"{TRY}\n    result = push_dataset(sys.argv[1], {name!r}, redact={redacted})", run)
+        files = hub.repos["dataset", name].files
+        assert not [file for file, content in files.items() if b"/home/someone" in content]
+        tables = [pq.read_table(pa.BufferReader(files[f"data/{s}.parquet"])) for s in ("train", "validation")]
+        pushed = [row for table in tables for row in table.to_pylist()]
+        assert {row["provenance"]["teacher"] for row in pushed} == {"llm"}
+        assert [row["provenance"]["url"] for row in pushed[28:48]] == ["mails.csv"] * 20
+        assert [row["sources"][0]["dataset"] for row in pushed[28:48]] == ["mails"] * 20
+        assert pushed[0]["provenance"]["url"] == "https://huggingface.co/datasets/acme/helpdesk-mail"
+        assert tables[0].schema.metadata == pq.read_schema(run / "data" / "train.parquet").metadata
+
+
 def with_private_rows(run: Path) -> Path:
     """Put an address and a number into one row of a run, and its card's first example."""
     path = run / "data" / "train.parquet"
