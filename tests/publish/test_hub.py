@@ -204,7 +204,14 @@ def test_a_push_that_fails_leaves_nothing_half_done_and_can_be_repeated(
     assert on_hub(code, run) == f"{hub.url}/datasets/org/triage"
 
 
-@pytest.mark.parametrize(("license_", "said"), [(None, "unknown licence"), ("odbl", "can't be combined")])
+@pytest.mark.parametrize(
+    ("license_", "said"),
+    [
+        (None, "unknown licence"),
+        ("odbl", "can't be combined"),
+        ("proprietary-research-only", "no licence whose terms"),
+    ],
+)
 def test_unknown_or_conflicting_licences_are_refused_before_anything_is_sent(
     tmp_path: Path, license_: str | None, said: str
 ) -> None:
