@@ -1,43 +1,17 @@
 """Write runs to the Hub; with `hub_repo.py`, which it does so by, the only file that does.
 
-A push is one commit on a known parent, so a crash leaves nothing half done, and nobody else's commit is lost.
+A push is one commit on a known parent, so a crash leaves nothing half done, and nobody else's commit is lost. A
+repository is made just before that commit: where a push is refused, there is none.
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from rebase_hf.errors import PublishError
-from rebase_hf.public_text import public
-from rebase_hf.publish.card_merging import merge_card
-from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
-from rebase_hf.publish.finished_run import FinishedRun, RunPath
+from rebase_hf.publish.finished_run import RunPath
 from rebase_hf.publish.hub_errors import hub_errors
-from rebase_hf.publish.hub_repo import (
-    commit_files,
-    hub_api,
-    last_card,
-    prove,
-    read_card,
-    read_manifest,
-    repo_state,
-    tag_head,
-)
-from rebase_hf.publish.outgoing import checked_files
-from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
-from rebase_hf.publish.student_files import left_by_earlier, student_files
-from rebase_hf.publish.teacher_card import look_up
-from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
-from rebase_hf.publish.visibility import make_repo, reasons_for_private
-from rebase_hf.svg import standalone
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-
-FIGURES = {f"figures/{name}.svg" for name in TITLES}
+from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, prove, read_card, repo_state, send
+from rebase_hf.publish.prepared import Wishes, check_student, open_allowed, prepare_dataset, prepare_student
 
 
 def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | None = None) -> None:
@@ -82,26 +56,11 @@ def push_dataset(
         PublishError: The run may not be published (licences; personal data, and neither `redact` nor
             `keep_personal`), or the Hub refused or could not be reached.
     """
-    named = flagged(teacher_license)
-    folder = FinishedRun.open(run).with_teacher_license(named)
-    _check_license(folder)
+    wishes = Wishes(private, tag, teacher_license, redact, keep_personal)
+    folder = open_allowed(run, wishes)
     with hub_errors(repo_id, "publish the dataset to"):
         api = hub_api(token)
-        prove(api, repo_id, "dataset")
-        folder = _with_teacher(api, folder, named)
-        make_repo(api, repo_id, "dataset", private, reasons_for_private(api, folder))
-        parent, held = repo_state(api, repo_id, "dataset")
-        card = merge_card(
-            render_dataset_card(folder, repo_id=repo_id), read_card(api, repo_id, "dataset", parent, held)
-        )
-        files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}
-        files |= _described(folder) | {"README.md": card.encode()}
-        files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
-        ours = {f"data/{split}.parquet" for split in ("train", "validation")} | FIGURES
-        stale = sorted((held & ours) - set(files)) if "README.md" in held else []
-        commit_files(api, repo_id, "dataset", files, stale, parent, f"Add {folder.task.name} made by rebase_hf")
-        tag_head(api, repo_id, "dataset", tag)
-        return f"{api.endpoint}/datasets/{repo_id}"
+        return send(api, prepare_dataset(api, folder, repo_id, wishes))
 
 
 def push_student(
@@ -129,33 +88,48 @@ def push_student(
     Raises:
         PublishError: There is no student, the run may not be published, or the Hub refused or could not be reached.
     """
-    named = flagged(teacher_license)
-    folder = FinishedRun.open(run).with_teacher_license(named)
-    root = folder.path / "student"
-    if not root.is_dir() or not any(root.iterdir()):
-        raise PublishError(f"{folder.path} has no trained student. Train one first: rebase-hf train {folder.path}")
-    student_files(root)
-    _check_license(folder)
+    wishes = Wishes(private, tag, teacher_license, redact, keep_personal)
+    folder = open_allowed(run, wishes)
+    check_student(folder)
     with hub_errors(repo_id, "publish the student to"):
         api = hub_api(token)
-        prove(api, repo_id, "model")
-        folder = _with_teacher(api, folder, named)
-        make_repo(api, repo_id, "model", private, reasons_for_private(api, folder, dataset_id))
-        parent, held = repo_state(api, repo_id, "model")
-        card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
-        files = student_files(root)
-        if "task.yaml" in files:
-            files["task.yaml"] = _task_yaml(folder)
-        files |= _as_files(draw_student_figures(folder))
-        files |= {"README.md": merge_card(card, _old_student_card(api, repo_id, parent, held)).encode()}
-        files = checked_files(folder, files, redacted=redact, keep_private=keep_personal)
-        earlier = read_manifest(api, repo_id, parent, held)
-        stale = sorted(((held & FIGURES) - set(files)) | left_by_earlier(earlier, held, files))
-        commit_files(
-            api, repo_id, "model", files, stale, parent, f"Add the {folder.task.name} student made by rebase_hf"
-        )
-        tag_head(api, repo_id, "model", tag)
-        return f"{api.endpoint}/{repo_id}"
+        return send(api, prepare_student(api, folder, repo_id, wishes, dataset_id=dataset_id))
+
+
+def push_run(
+    run: RunPath,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    tag: str | None = None,
+    teacher_license: str | None = None,
+    redact: bool = False,
+    keep_personal: bool = False,
+) -> Iterator[str]:
+    """Publish a run's dataset, and its student where there is one, under one name; yield the address of each.
+
+    Both are made and looked through before either is sent, so that what refuses the one keeps the other back too.
+    The arguments are those of `push_dataset`.
+
+    Raises:
+        PublishError: As `push_dataset` and `push_student`.
+    """
+    wishes = Wishes(private, tag, teacher_license, redact, keep_personal)
+    folder = open_allowed(run, wishes)
+    has_student = (folder.path / "student").is_dir()
+    if has_student:
+        check_student(folder)
+    with hub_errors(repo_id, "publish the run to"):
+        api = hub_api(token)
+        pushes = [prepare_dataset(api, folder, repo_id, wishes)]
+        if has_student:
+            comes = pushes[0].parent is None
+            pushes.append(prepare_student(api, folder, repo_id, wishes, dataset_id=repo_id, dataset_comes=comes))
+    for push in pushes:
+        with hub_errors(repo_id, f"publish the {'student' if push.repo_type == 'model' else 'dataset'} to"):
+            address = send(api, push)
+        yield address
 
 
 def restore_card(repo_id: str, *, token: str | None = None) -> str:
@@ -178,46 +152,3 @@ def restore_card(repo_id: str, *, token: str | None = None) -> str:
         card = ours if theirs is None else continue_card(ours, theirs, repo_id=repo_id)
         commit_files(api, repo_id, "model", {"README.md": card.encode()}, [], parent, "Put the student's card back")
         return f"{api.endpoint}/{repo_id}"
-
-
-def _old_student_card(api: "HfApi", repo_id: str, parent: str, held: set[str]) -> str | None:
-    """Return the card that is there; where a trainer wrote over ours, with what people wrote into ours."""
-    theirs = read_card(api, repo_id, "model", parent, held)
-    if theirs is None or is_ours(theirs):
-        return theirs
-    ours = last_card(api, repo_id, "model", is_ours)
-    return theirs if ours is None else continue_card(ours, theirs, repo_id=repo_id)
-
-
-def _check_license(folder: FinishedRun) -> None:
-    if problems := folder.license.problems:
-        raise PublishError(
-            f"{folder.path} may not be published: {'; '.join(problems)}. Take these sources out of the index "
-            "(`rebase-hf index remove INDEX NAME`, or build it with `--license` and the licences that you allow) and "
-            "generate anew; what is answered is in the journal."
-        )
-
-
-def _with_teacher(api: "HfApi", folder: FinishedRun, named: TeacherLicense | None) -> FinishedRun:
-    """Return the run with what is known of its teacher's licence; where nobody said, the model's card is asked."""
-    teacher = folder.report.get("teacher") or {}
-    if named is not None or teacher.get("license") or teacher.get("kind") in ("few-shot", "none"):
-        return folder
-    found = folder.with_teacher_license(look_up(api, teacher.get("model")))
-    _check_license(found)
-    return found
-
-
-def _described(folder: FinishedRun) -> dict[str, bytes | Path]:
-    report = json.dumps(public(folder.report), indent=2, ensure_ascii=False) + "\n"
-    drawn = _as_files(draw_figures(folder))
-    return {"report.json": report.encode(), "task.yaml": _task_yaml(folder), **drawn}
-
-
-def _as_files(drawn: Mapping[str, str]) -> dict[str, bytes | Path]:
-    return {f"figures/{name}.svg": standalone(svg).encode() for name, svg in figure_files(drawn).items()}
-
-
-def _task_yaml(folder: FinishedRun) -> bytes:
-    """The task without the local files that it names."""
-    return folder.task.to_yaml().encode()

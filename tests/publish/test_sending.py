@@ -1,0 +1,52 @@
+"""When a push writes: all is checked before anything is there, and a tag is on the commit that was made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.hub_server import HubServer
+from tests.publish.test_hub import TRY, relist, with_private_rows
+
+OnHub = Callable[..., Any]
+RUN = "rebase_hf.publish.hub import push_run"
+
+
+def test_a_refused_push_leaves_no_repository(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage')"
+    assert "--redact" in on_hub(code, with_private_rows(run))
+    assert ("dataset", "org/triage") not in hub.repos
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage', redact=True, tag='v 1')"
+    assert "can be no tag's name" in on_hub(code, run)
+    assert ("dataset", "org/triage") not in hub.repos
+
+
+def test_what_refuses_the_student_keeps_the_dataset_back_too(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    from {RUN}\n    result = outcome(lambda: list(push_run(sys.argv[1], 'org/triage')))"
+    (run / "student" / "notes.txt").write_text("Call ann.berg@mail.net.")
+    relist(run, "notes.txt")
+    assert "notes.txt" in on_hub(code, run)
+    assert not [key for key in hub.repos if key[1] == "org/triage"]
+    (run / "student" / "notes.txt").write_text("Call the desk.")
+    assert on_hub(code, run) == [f"{hub.url}/datasets/org/triage", f"{hub.url}/org/triage"]
+    assert [hub.repos[kind, "org/triage"].private for kind in ("dataset", "model")] == [False, False]
+    assert hub.repos["model", "org/triage"].card(hub.repos["model", "org/triage"].head)["datasets"] == ["org/triage"]
+
+
+@pytest.mark.parametrize("on_head", [True, False])
+def test_a_taken_tag_stops_a_push_before_its_commit(hub: HubServer, on_hub: OnHub, run: Path, on_head: bool) -> None:
+    code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage', tag='v1', redact=True)"
+    on_hub(code, run)
+    repo = hub.repos["dataset", "org/triage"]
+    tagged, commits = repo.tags["v1"], len(repo.commits)
+    assert tagged == repo.head.sha
+    if on_head:
+        with_private_rows(run)
+    else:
+        hub.add_repo("org/triage", {"notes.txt": "theirs"})
+        commits += 1
+    assert "has a tag `v1` on another content" in on_hub(code, run)
+    assert (len(repo.commits), repo.tags) == (commits, {"v1": tagged})
+    on_hub(code.replace("'v1'", "'v2'"), run)
+    assert repo.tags["v2"] == repo.head.sha
