@@ -127,6 +127,11 @@ class HTTPClient(httpx.AsyncClient):  # type: ignore[misc] # of httpx or httpx2
         return response
 
 
+# A server whose route fails answers 500 and may close the connection a moment later, on which the next question would
+# be lost: uvicorn does so, and `transformers serve` answers /v1/models that way where there is no Hub cache.
+_ONE_QUESTION_EACH = httpx.Limits(max_keepalive_connections=0)
+
+
 class _ProxiedTransport(httpx.BaseTransport):  # type: ignore[misc] # of httpx or httpx2
     """The library's own transports, through whichever proxy `proxy_for` names for a request's address."""
 
@@ -139,7 +144,9 @@ class _ProxiedTransport(httpx.BaseTransport):  # type: ignore[misc] # of httpx o
         proxy = proxy_for(str(request.url)) if self._trust_env else None
         if proxy not in self._transports:
             through = None if proxy is None else httpx.Proxy(proxy)
-            self._transports[proxy] = httpx.HTTPTransport(verify=self._certificates, trust_env=False, proxy=through)
+            self._transports[proxy] = httpx.HTTPTransport(
+                verify=self._certificates, trust_env=False, proxy=through, limits=_ONE_QUESTION_EACH
+            )
         return self._transports[proxy].handle_request(request)
 
     def close(self) -> None:

@@ -95,9 +95,9 @@ def test_facts_count_rows_by_source_and_licence(tiny_encoder, triage):
     facts = train_student(triage, rows, base_model=tiny_encoder, max_pairs=16).facts
     assert facts["sources"] == {"org/d0": 6, "org/d1": 6}
     assert facts["licenses"] == {"org/d0": "mit", "org/d1": "mit"}
-    assert (facts["train_rows"], facts["examples"]) == (14, 2)
+    assert (facts["train_rows"], facts["examples"], facts["phrases"]) == (17, 2, 3)
     bare = train_student(triage, ROWS, base_model=tiny_encoder, max_pairs=16).facts
-    assert (bare["train_rows"], bare["examples"], bare["sources"]) == (14, 2, {})
+    assert (bare["train_rows"], bare["examples"], bare["sources"]) == (17, 2, {})
     assert facts["base_model"] == "tiny-encoder"
     assert len(facts["base_model_sha256"]) == 64
 

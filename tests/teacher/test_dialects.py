@@ -1,4 +1,7 @@
 import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -105,6 +108,38 @@ def test_a_server_that_is_starting_says_so_with_its_status():
     with TGIServer(routes={"/info": status(503, "")}) as server, pytest.raises(TeacherUnavailable) as caught:
         probe(Teacher(server.url))
     assert caught.value.status == 503
+
+
+class FailingList(BaseHTTPRequestHandler):
+    """What `transformers serve` does without a Hub cache: 500 for the models, then the connection is torn down."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        said = json.dumps({"paths": {"/load_model": {}}}) if self.path == "/openapi.json" else "{}"
+        self.answer({"/openapi.json": 200, "/v1/models": 500}.get(self.path, 404), said)
+        if self.path == "/v1/models":
+            self.connection.settimeout(5)
+            self.connection.recv(1, socket.MSG_PEEK)  # the next question, which is lost unread; or the client's end
+            self.close_connection = True
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(400, json.dumps({"detail": "Server is pinned to 'tiny'; requested 'which-model-is-served'."}))
+
+    def answer(self, code, said):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said.encode())
+
+
+def test_a_route_that_fails_and_hangs_up_does_not_take_the_next_question_with_it():
+    with ThreadingHTTPServer(("127.0.0.1", 0), FailingList) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        served = probe(Teacher(f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+    assert (served.dialect, served.model) == ("transformers", "tiny")
 
 
 def test_a_damaged_note_of_what_was_seen_is_forgotten(monkeypatch, tmp_path, caplog):
