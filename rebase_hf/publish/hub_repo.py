@@ -128,8 +128,8 @@ def check_push(api: "HfApi", push: Push) -> None:
     taken = None if push.parent is None else _tags(api, push.repo_id, push.repo_type).get(push.tag)
     if taken is not None and not (taken == push.parent and _is_there(api, push)):
         raise PublishError(
-            f"{push.repo_id} has a tag `{push.tag}` on another content (commit {taken[:12]}), so nothing was published. "
-            "Give another tag."
+            f"{push.repo_id} has a tag `{push.tag}` on another content (commit {taken[:12]}), so nothing was "
+            "published. Give another tag."
         )
 
 

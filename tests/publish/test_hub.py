@@ -280,7 +280,7 @@ def test_what_looks_personal_stops_a_push_until_it_is_said_what_to_do(
     refused = on_hub(code, with_private_rows(run))
     assert "of kind `email` (train row 0, message" in refused and "--redact" in refused
     assert "ann.berg" not in refused
-    assert not hub.commits("org/triage")[1:]
+    assert ("dataset", "org/triage") not in hub.repos
     code = f"""{TRY}
     from datasets import load_dataset
     push_dataset(sys.argv[1], "org/triage", redact=True)
