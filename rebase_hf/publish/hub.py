@@ -10,15 +10,16 @@ from rebase_hf.errors import PublishError
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import RunPath
 from rebase_hf.publish.hub_errors import hub_errors
-from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, prove, read_card, repo_state, send
+from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, read_card, repo_state, send
 from rebase_hf.publish.prepared import Wishes, check_student, open_allowed, prepare_dataset, prepare_student
+from rebase_hf.publish.write_access import prove
 
 
 def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | None = None) -> None:
     """Raise unless `repo_id` may be written to; nothing is created or changed.
 
-    Call it before anything is paid for or trained. A new repository is judged by the namespace and the token's role;
-    for one that exists the Hub itself is asked whether it would take a file.
+    Call it before anything is paid for or trained. A new repository is judged by the namespace and by what the token
+    may do; for one that exists the Hub itself is asked too whether it would take a file.
 
     Raises:
         PublishError: No token, a wrong or read-only one, another's namespace, or no answer.

@@ -1,4 +1,4 @@
-"""One repository of the Hub: who may write to it, what it holds, a commit on a known parent, a tag."""
+"""One repository of the Hub: what it holds, a commit on a known parent, a tag."""
 
 import hashlib
 import json
@@ -59,30 +59,6 @@ def hub_api(token: str | None) -> "HfApi":
     if not (token or get_token()):
         raise PublishError("There is no Hugging Face token. Log in with `hf auth login`, or set HF_TOKEN.")
     return HfApi(token=token, library_name="rebase_hf")
-
-
-def prove(api: "HfApi", repo_id: str, repo_type: str) -> None:
-    """Raise PublishError or the client's errors unless the repository may be written to."""
-    from huggingface_hub import CommitOperationAdd
-
-    exists = api.repo_exists(repo_id, repo_type=repo_type)
-    account = api.whoami()
-    namespace = repo_id.split("/")[0] if "/" in repo_id else account["name"]
-    role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
-    if role == "read":
-        raise PublishError(
-            f"The token can only read, so {repo_id} can't be written to. Make one with the role `write`."
-        )
-    organisations = {org["name"]: org.get("roleInOrg") for org in account.get("orgs") or ()}
-    # A fine-grained token names no role; what it may do shows only when it is used.
-    if role != "fineGrained" and namespace != account["name"] and organisations.get(namespace, "read") == "read":
-        writable = ", ".join([account["name"], *(name for name, held in organisations.items() if held != "read")])
-        raise PublishError(
-            f"`{account['name']}` may not write to `{namespace}`. Use a repository of one of: {writable}."
-        )
-    if exists:
-        # A text file is only asked about, never stored: the Hub answers how it would take it, or 403.
-        api.preupload_lfs_files(repo_id, [CommitOperationAdd("README.md", b"-")], repo_type=repo_type)
 
 
 def repo_state(api: "HfApi", repo_id: str, repo_type: str) -> tuple[str | None, set[str]]:

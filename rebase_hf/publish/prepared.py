@@ -12,13 +12,14 @@ from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.hub_repo import Push, check_push, last_card, prove, read_card, read_manifest, repo_state
+from rebase_hf.publish.hub_repo import Push, check_push, last_card, read_card, read_manifest, repo_state
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.student_files import left_by_earlier, student_files
 from rebase_hf.publish.teacher_card import look_up
 from rebase_hf.publish.teacher_terms import flagged
 from rebase_hf.publish.visibility import reasons_for_private
+from rebase_hf.publish.write_access import prove
 from rebase_hf.svg import standalone
 
 if TYPE_CHECKING:
