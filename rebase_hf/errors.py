@@ -10,6 +10,7 @@ RebaseError
 ├─ NoExamplesError      nothing passed the checks; carries why
 ├─ StudentError         a student can't be trained on, or loaded from, what was given
 ├─ PublishError         what was to be published must not be, or could not be
+│  └─ PublishInterrupted  it may be published later: the Hub, the network or the disk gave up on the way
 └─ MissingExtraError    an optional dependency is not installed
 
 Every message says what is wrong (with the value), what was expected, and what to do about it.
@@ -75,6 +76,10 @@ class StudentError(RebaseError):
 
 class PublishError(RebaseError):
     """What was to be published must not be, or could not be."""
+
+
+class PublishInterrupted(PublishError):
+    """The Hub, the network or this machine's disk gave up on the way; the same push may be made again."""
 
 
 class MissingExtraError(RebaseError, ImportError):

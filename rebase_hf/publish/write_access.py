@@ -27,7 +27,7 @@ def prove(api: "HfApi", repo_id: str, repo_type: str) -> None:
 
     exists = api.repo_exists(repo_id, repo_type=repo_type)
     account = api.whoami()
-    namespace = repo_id.split("/")[0] if "/" in repo_id else account["name"]
+    namespace = repo_id.split("/")[0]
     token = (account.get("auth") or {}).get("accessToken") or {}
     if token.get("role") == "read":
         raise PublishError(
