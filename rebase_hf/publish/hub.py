@@ -5,27 +5,38 @@ repository is made just before that commit: where a push is refused, there is no
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rebase_hf.errors import PublishError
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import RunPath
 from rebase_hf.publish.hub_errors import hub_errors
 from rebase_hf.publish.hub_repo import commit_files, hub_api, last_card, read_card, repo_state, send
+from rebase_hf.publish.kept_run import fetch_answers, prepare_keeping, prove_keeping
 from rebase_hf.publish.prepared import Wishes, check_student, open_allowed, prepare_dataset, prepare_student
+from rebase_hf.publish.visibility import check_visible
 from rebase_hf.publish.write_access import prove
 
 
-def prove_write_access(repo_id: str, repo_type: str = "dataset", token: str | None = None) -> None:
+def prove_write_access(
+    repo_id: str, repo_type: str = "dataset", token: str | None = None, *, private: bool | None = None
+) -> None:
     """Raise unless `repo_id` may be written to; nothing is created or changed.
 
     Call it before anything is paid for or trained. A new repository is judged by the namespace and by what the token
     may do; for one that exists the Hub itself is asked too whether it would take a file.
 
+    Args:
+        private: Whether it is to be private, as far as that is known: then one that is there and public is refused.
+
     Raises:
-        PublishError: No token, a wrong or read-only one, another's namespace, or no answer.
+        PublishError: No token, a wrong or read-only one, another's namespace, a public repository for what is to be
+            private, or no answer.
     """
     with hub_errors(repo_id, "check write access to"):
-        prove(hub_api(token), repo_id, repo_type)
+        api = hub_api(token)
+        prove(api, repo_id, repo_type)
+        check_visible(api, repo_id, repo_type, private, ())
 
 
 def push_dataset(
@@ -131,6 +142,42 @@ def push_run(
         with hub_errors(repo_id, f"publish the {'student' if push.repo_type == 'model' else 'dataset'} to"):
             address = send(api, push)
         yield address
+
+
+def prove_place_to_keep(repo_id: str, token: str | None = None) -> None:
+    """Raise unless `keep_run` could write to `repo_id`; nothing is created or changed.
+
+    Raises:
+        PublishError: As `prove_write_access`; or it is there and public, or holds something else.
+    """
+    with hub_errors(repo_id, "check write access to"):
+        prove_keeping(hub_api(token), repo_id)
+
+
+def keep_run(run: Path, repo_id: str, *, journal: Path | None, go_on: str, token: str | None = None) -> str:
+    """Put a run that is not published into a private repository, as it is; return the repository's address.
+
+    Args:
+        run: The run's folder, finished or not.
+        journal: The teacher's answers, in a file that nothing writes to.
+        go_on: The commands that go on from it, for the repository's card.
+
+    Raises:
+        PublishError: As `prove_place_to_keep`.
+    """
+    with hub_errors(repo_id, "keep the run in"):
+        api = hub_api(token)
+        return send(api, prepare_keeping(api, run, repo_id, journal=journal, go_on=go_on))
+
+
+def fetch_kept_answers(repo_id: str, token: str | None = None) -> Path:
+    """Return the journal that `keep_run` put into a repository, as a file that nothing writes to.
+
+    Raises:
+        PublishError: There is none, or the Hub refused or could not be reached.
+    """
+    with hub_errors(repo_id, "fetch what was kept in"):
+        return fetch_answers(hub_api(token), repo_id)
 
 
 def restore_card(repo_id: str, *, token: str | None = None) -> str:

@@ -90,17 +90,21 @@ def read_manifest(api: "HfApi", repo_id: str, revision: str | None, held: set[st
     return found if isinstance(found, dict) else {}
 
 
+def check_tag(tag: str | None) -> None:
+    """Raise PublishError for what can be no tag's name."""
+    if tag is not None and (not _TAG.fullmatch(tag) or ".." in tag or tag.endswith((".", "/", ".lock"))):
+        raise PublishError(f"`{tag}` can be no tag's name. Use letters, digits, `.`, `-` and `_`, as in v1.0.")
+
+
 def check_push(api: "HfApi", push: Push) -> None:
     """Raise where a push could not end as it is meant to; nothing is written.
 
     Raises:
-        PublishError: The repository is public and is to be private, or the tag is taken or none.
+        PublishError: The repository is public and is to be private, or the tag is taken.
     """
     check_visible(api, push.repo_id, push.repo_type, push.private, push.reasons)
     if push.tag is None:
         return
-    if not _TAG.fullmatch(push.tag) or ".." in push.tag or push.tag.endswith((".", "/", ".lock")):
-        raise PublishError(f"`{push.tag}` can be no tag's name. Use letters, digits, `.`, `-` and `_`, as in v1.0.")
     taken = None if push.parent is None else _tags(api, push.repo_id, push.repo_type).get(push.tag)
     if taken is not None and not (taken == push.parent and _is_there(api, push)):
         raise PublishError(

@@ -12,7 +12,7 @@ from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.hub_repo import Push, check_push, last_card, read_card, read_manifest, repo_state
+from rebase_hf.publish.hub_repo import Push, check_push, check_tag, last_card, read_card, read_manifest, repo_state
 from rebase_hf.publish.outgoing import checked_files
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.student_files import left_by_earlier, student_files
@@ -30,13 +30,27 @@ FIGURES = {f"figures/{name}.svg" for name in TITLES}
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How a run is to be published, as `push_dataset` takes it."""
+    """How a run is to be published, as `push_dataset` takes it.
+
+    Raises:
+        PublishError: The tag can be none, the Hub knows no such licence, or two wishes contradict each other.
+    """
 
     private: bool | None = None
     tag: str | None = None
     teacher_license: str | None = None
     redact: bool = False
     keep_personal: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the run and the Hub."""
+        check_tag(self.tag)
+        flagged(self.teacher_license)
+        if self.redact and self.keep_personal:
+            raise PublishError(
+                "`redact` takes out what looks personal, and `keep_personal` (--keep-personal) sends it as it is: "
+                "give one of them."
+            )
 
 
 def open_allowed(run: "str | Path | FinishedRun", wishes: Wishes) -> FinishedRun:

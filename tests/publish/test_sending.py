@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from rebase_hf.errors import PublishError
+from rebase_hf.publish.hub import push_dataset
 from tests.doubles.hub_server import HubServer
 from tests.publish.test_hub import TRY, relist, with_private_rows
 
@@ -50,3 +52,20 @@ def test_a_taken_tag_stops_a_push_before_its_commit(hub: HubServer, on_hub: OnHu
     assert (len(repo.commits), repo.tags) == (commits, {"v1": tagged})
     on_hub(code.replace("'v1'", "'v2'"), run)
     assert repo.tags["v2"] == repo.head.sha
+
+
+def test_taking_out_and_keeping_what_is_personal_exclude_each_other(run: Path) -> None:
+    with pytest.raises(PublishError, match="give one of them"):
+        push_dataset(run, "org/triage", redact=True, keep_personal=True)
+
+
+def test_what_is_to_be_private_is_refused_beside_the_proof_of_write_access(hub: HubServer, on_hub: OnHub) -> None:
+    hub.add_repo("org/open", {"a.txt": "a"})
+    hub.add_repo("org/mine", {"a.txt": "a"}, private=True)
+    code = f"""{TRY}
+    names = ("org/open", "org/mine", "org/new")
+    result = [outcome(prove_write_access, name, private=True) for name in names]
+    """
+    refused, *allowed = on_hub(code)
+    assert "org/open is there already and public, and it was to be private" in refused
+    assert allowed == [None, None]
