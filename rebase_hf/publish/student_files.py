@@ -12,6 +12,7 @@ from typing import Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.public_text import public
+from rebase_hf.publish.run_files import intact
 from rebase_hf.publish.training_findings import CARTOGRAPHY, PROVENANCE
 from rebase_hf.students.replacing import MANIFEST, PART, listed_files
 from rebase_hf.students.saving import KNOWLEDGE, LOCAL, is_downloaded
@@ -89,7 +90,8 @@ def _public_file(root: Path, name: str) -> bytes | Path:
     # A knowledge store is an index, which keeps sums of its files and names no folder.
     if not name.endswith(".json") or path.name in _WORDS or name.startswith(f"{KNOWLEDGE}/"):
         return path
-    held = json.loads(path.read_text(encoding="utf-8"))
+    with intact(path):
+        held = json.loads(path.read_text(encoding="utf-8"))
     shown = _public_config(held)
     return path if shown == held else (json.dumps(shown, indent=2, ensure_ascii=False) + "\n").encode()
 
