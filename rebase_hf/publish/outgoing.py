@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from rebase_hf.errors import PublishError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.public_text import public_name
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.privacy import Findings, look_through, redact, redact_all
+from rebase_hf.publish.privacy import Findings, find_private, look_through, redact, redact_all
 from rebase_hf.students.saving import KNOWLEDGE
 
 Files = Mapping[str, bytes | Path]
@@ -47,6 +48,23 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
     raise PublishError(_refusal(folder, findings, keep_private=keep_private))
 
 
+def with_redactions(folder: FinishedRun) -> FinishedRun:
+    """Return a run whose report says how many values of its rows are replaced where it is published redacted.
+
+    Under `redacted`: the rows that have one, and how many there are of each kind. Where none has, it is as it was.
+    """
+    counts: Counter[str] = Counter()
+    rows = set()
+    for row, _, text in _row_texts(folder):
+        found = [one.kind for one in find_private(text)]
+        counts.update(found)
+        rows.update([row] * bool(found))
+    if not rows:
+        return folder
+    told = {"rows": len(rows), "values": dict(sorted(counts.items()))}
+    return FinishedRun(folder.path, {**folder.report, "redacted": told}, folder.task)
+
+
 def _check_knowledge(folder: FinishedRun, files: Files, *, keep_private: bool) -> None:
     """Raise where a student's knowledge store holds what is personal or secret: an index can't be redacted."""
     if not any(name.startswith(f"{KNOWLEDGE}/") for name in files):
@@ -75,18 +93,24 @@ def _refusal(folder: FinishedRun, findings: Findings, *, keep_private: bool) -> 
 
 def _texts(folder: FinishedRun, files: Files) -> Iterator[tuple[str, str]]:
     """Yield every text that would be sent, with where it stands."""
-    columns = _text_columns(folder)
     if any(name.startswith("data/") for name in files):
-        for place, (split, row) in enumerate(folder.rows()):
-            for name in columns:
-                held = row.get(name)
-                for text in held if isinstance(held, list) else [held]:
-                    if isinstance(text, str):
-                        yield f"{split} row {place}, {name}", text
+        for row, name, text in _row_texts(folder):
+            yield f"{row}, {name}", text
     for name, content in files.items():
         if _is_text(name):
             for text in _said(name, _decoded(content)):
                 yield name, text
+
+
+def _row_texts(folder: FinishedRun) -> Iterator[tuple[str, str, str]]:
+    """Yield every text of the dataset's rows, with its row and its column."""
+    columns = _text_columns(folder)
+    for place, (split, row) in enumerate(folder.rows()):
+        for name in columns:
+            held = row.get(name)
+            for text in held if isinstance(held, list) else [held]:
+                if isinstance(text, str):
+                    yield f"{split} row {place}", name, text
 
 
 def _decoded(content: bytes | Path) -> str:

@@ -13,7 +13,7 @@ from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.hub_repo import Push, check_push, check_tag, last_card, read_card, read_manifest, repo_state
-from rebase_hf.publish.outgoing import checked_files
+from rebase_hf.publish.outgoing import checked_files, with_redactions
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.student_files import left_by_earlier, student_files
 from rebase_hf.publish.teacher_card import look_up
@@ -80,6 +80,8 @@ def prepare_dataset(api: "HfApi", folder: FinishedRun, repo_id: str, wishes: Wis
     """
     prove(api, repo_id, "dataset")
     folder = _with_teacher(api, folder, wishes)
+    if wishes.redact:
+        folder = with_redactions(folder)
     parent, held = repo_state(api, repo_id, "dataset")
     card = merge_card(render_dataset_card(folder, repo_id=repo_id), read_card(api, repo_id, "dataset", parent, held))
     files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}

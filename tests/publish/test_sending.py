@@ -1,5 +1,6 @@
 """When a push writes: all is checked before anything is there, and a tag is on the commit that was made."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,20 @@ def test_what_is_to_be_private_is_refused_beside_the_proof_of_write_access(hub: 
     refused, *allowed = on_hub(code)
     assert "org/open is there already and public, and it was to be private" in refused
     assert allowed == [None, None]
+
+
+def test_a_redacted_dataset_says_what_was_taken_out_of_it(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    result = push_dataset(sys.argv[1], sys.argv[2], redact=True)"
+    on_hub(code, with_private_rows(run), "org/triage")
+    files = hub.repos["dataset", "org/triage"].files
+    told = {"rows": 1, "values": {"email": 1, "phone": 1}}
+    assert json.loads(files["report.json"])["redacted"] == told
+    card = files["README.md"].decode()
+    assert "1 of kind `email`, 1 of kind `phone` in 1 row looked personal" in card and "as `[email]`" in card
+    assert "redacted" not in json.loads((run / "report.json").read_text())
+
+
+def test_a_dataset_that_nothing_was_taken_out_of_says_nothing(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    on_hub(f"{TRY}\n    result = push_dataset(sys.argv[1], 'org/triage', redact=True)", run)
+    files = hub.repos["dataset", "org/triage"].files
+    assert b"taken out" not in files["README.md"] and "redacted" not in json.loads(files["report.json"])
