@@ -33,6 +33,7 @@ from rebase_hf.cli.jobs import (
     told,
     wishes_of,
 )
+from rebase_hf.secrets_in_text import without_secrets
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         prove(options.repo_id, "dataset", private=wishes.private, keep_to=keep_to)
         earlier = earlier_answers(keep_to) if options.go_on else None
     publish = shlex.join(["rebase-hf", "push", "kept/run", options.repo_id, *push_options(options)])
-    again = shlex.join([Path(words[0]).name, *words[1:], *([] if options.go_on else ["--go-on"])])
+    again = without_secrets(shlex.join([Path(words[0]).name, *words[1:], *([] if options.go_on else ["--go-on"])]))
     job = Job(folder, keep_to, has_examples, publish, again, began=time.time(), earlier=earlier)
     with kept_unless_published(job):
         code = command(*generate, may_end=(0, 3))
