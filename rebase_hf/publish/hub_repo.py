@@ -117,11 +117,17 @@ def send(api: "HfApi", push: Push) -> str:
     """Make the repository where there is none, commit, and tag that commit; return the address.
 
     Raises:
-        PublishError: Somebody took the tag meanwhile.
+        PublishError: Somebody took the tag meanwhile, or the name of a repository that was yet to be made.
     """
     repo_id, repo_type = push.repo_id, push.repo_type
     make_repo(api, repo_id, repo_type, push.private, push.reasons)
-    parent = push.parent or str(api.repo_info(repo_id, repo_type=repo_type).sha)
+    parent = push.parent
+    if parent is None:
+        parent, held = repo_state(api, repo_id, repo_type)
+        if held - {".gitattributes"}:
+            raise PublishError(
+                f"Somebody else filled {repo_id} meanwhile; nothing was sent. Push again, or elsewhere."
+            )
     made = commit_files(api, repo_id, repo_type, push.files, push.stale, parent, push.message)
     _tag_commit(api, push, made)
     return f"{api.endpoint}/{'datasets/' if repo_type == 'dataset' else ''}{repo_id}"

@@ -26,8 +26,8 @@ _PHONE = re.compile(
     r"|(?:1[ .-])?[2-9]\d{2}(?:[.-]\d{3}[.-]| [2-9]\d{2} )\d{4})(?![\w-]|\.\d)"
 )
 _TOLD_PHONE = re.compile(
-    r"\b(?:(?:tele)?phone|tel|mobile|cell|whatsapp|(?:call|ring|text) (?:me|us))(?: (?:number|no|is|on|at))*[.:]{0,2} ?"
-    r"(?P<number>\+?\d(?:[ ()./-]{0,2}\d){6,14})(?![\w-]|\.\d)",
+    r"\b(?:(?:tele)?phone|tel|mobile|cell|whatsapp|(?:call|ring|text) (?:me|us))"
+    r"(?: (?:number|no|is|on|at))*[.:]{0,2} ?(?P<number>\+?\d(?:[ ()./-]{0,2}\d){6,14})(?![\w-]|\.\d)",
     re.IGNORECASE,
 )
 # Numbers that are set aside for stories: 555-01xx in North America, 020 7946 0xxx and the like in Britain (Ofcom).

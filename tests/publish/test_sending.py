@@ -87,3 +87,17 @@ def test_a_dataset_that_nothing_was_taken_out_of_says_nothing(hub: HubServer, on
     on_hub(f"{TRY}\n    result = push_dataset(sys.argv[1], 'org/triage', redact=True)", run)
     files = hub.repos["dataset", "org/triage"].files
     assert b"taken out" not in files["README.md"] and "redacted" not in json.loads(files["report.json"])
+
+
+def test_what_somebody_else_put_there_meanwhile_is_not_written_over(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"""{TRY}
+    from rebase_hf.publish.hub_repo import hub_api, send
+    from rebase_hf.publish.prepared import Wishes, open_allowed, prepare_dataset
+    api, wishes = hub_api(None), Wishes()
+    push = prepare_dataset(api, open_allowed(sys.argv[1], wishes), "org/triage", wishes)
+    api.create_repo("org/triage", repo_type="dataset")
+    api.upload_file(path_or_fileobj=b"# Theirs", path_in_repo="README.md", repo_id="org/triage", repo_type="dataset")
+    result = outcome(send, api, push)
+    """
+    assert "Somebody else filled org/triage meanwhile" in on_hub(code, run)
+    assert hub.repos["dataset", "org/triage"].files["README.md"] == b"# Theirs"
