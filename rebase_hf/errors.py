@@ -3,6 +3,7 @@
 RebaseError
 ├─ TaskError            the task file is wrong: which field, what it holds, what is allowed
 ├─ RowIndexError        not an index, damaged, built by another encoder, nothing to build from
+│  └─ RowIndexInterrupted the Hub, the network or the disk gave up while it was pushed: push again later
 ├─ TeacherError         the teacher could not be asked
 │  ├─ TeacherRefused      it will never answer this request: 401, 403, 404, wrong model
 │  └─ TeacherUnavailable  it may answer later: nothing listens, overloaded, no success for too long
@@ -30,6 +31,10 @@ class TaskError(RebaseError):
 
 class RowIndexError(RebaseError):
     """The folder is not an index, is damaged, or does not fit the encoder or the request."""
+
+
+class RowIndexInterrupted(RowIndexError):
+    """The Hub, the network or the disk gave up while an index was pushed; the same push may be made again."""
 
 
 class TeacherError(RebaseError):

@@ -24,6 +24,7 @@ from rebase_hf.errors import (
     NoExamplesError,
     PublishInterrupted,
     RebaseError,
+    RowIndexInterrupted,
     TeacherRefused,
     TeacherUnavailable,
 )
@@ -59,7 +60,7 @@ def exit_code(error: RebaseError) -> int:
     """Return the exit code that an error ends the command with."""
     if isinstance(error, NoExamplesError):
         return 3
-    if isinstance(error, TeacherUnavailable | JournalError | PublishInterrupted):
+    if isinstance(error, TeacherUnavailable | JournalError | PublishInterrupted | RowIndexInterrupted):
         return 4
     if isinstance(error, TeacherRefused):
         return 2
