@@ -3,8 +3,11 @@
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,6 +131,27 @@ def test_a_teacher_that_gives_up_is_paid_once_for_what_it_answered(hub: HubServe
     assert "2 answers of an earlier job are taken from org/data-run." in ended.stderr
     assert asked and not set(asked) & set(answered)
     assert json.loads(hub.repos["dataset", "org/data"].files["report.json"])["from_journal"] == 2
+
+
+def test_a_job_that_is_told_to_end_keeps_what_it_was_answered(hub: HubServer, job: Job, tmp_path: Path) -> None:
+    second = threading.Event()
+
+    def slowly(request: Mapping[str, Any], call: int) -> str:
+        if len(server.chat_requests) > 2:
+            second.set()
+            time.sleep(0.5)
+        return write_as_asked(request, call)
+
+    (tmp_path / "first").mkdir()
+    with TGIServer(answer=slowly) as server:
+        command = [sys.executable, *map(str, generate(server, "--num-examples", 60))]
+        env = hub.env(tmp_path / "first")
+        ended = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, cwd=tmp_path / "first")
+        assert second.wait(60)
+        ended.send_signal(signal.SIGTERM)
+        _, told = ended.communicate(timeout=60)
+    assert ended.returncode == 143 and "--go-on" in told, told
+    assert "journal.sqlite" in kept(hub)
 
 
 @pytest.mark.parametrize(
