@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rebase_hf.errors import PublishInterrupted, RebaseError
+from rebase_hf.errors import PublishError, PublishInterrupted, RebaseError
 
 if TYPE_CHECKING:
     from rebase_hf.publish.prepared import Wishes
@@ -97,8 +97,14 @@ def prove(repo_id: str, kind: str, *, private: bool | None, keep_to: str | None 
     from rebase_hf.publish.hub import prove_place_to_keep, prove_write_access
 
     prove_write_access(repo_id, kind, private=private)
-    if keep_to is not None:
+    if keep_to is None:
+        return
+    try:
         prove_place_to_keep(keep_to)
+    except PublishError as error:
+        raise type(error)(
+            f"{error} A job keeps in {keep_to} what it made if that can't be published; --keep-to names another place."
+        ) from error
 
 
 @contextmanager

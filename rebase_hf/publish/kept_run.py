@@ -38,13 +38,12 @@ def prove_keeping(api: "HfApi", repo_id: str) -> None:
     parent, held = repo_state(api, repo_id, "dataset")
     if parent is not None and not api.repo_info(repo_id, repo_type="dataset").private:
         raise PublishError(
-            f"{repo_id} is where the run would be kept if it could not be published, and is public. Make it private "
-            "in its settings, or name another repository."
+            f"{repo_id} is public, and a run that is not published is kept for its maker alone. Make it private in "
+            "its settings, or name another repository."
         )
     if other := sorted(name for name in held - _BESIDE if not name.startswith(_OURS)):
         raise PublishError(
-            f"{repo_id} is where the run would be kept if it could not be published, and holds something else "
-            f"({other[0]}). Name another repository."
+            f"{repo_id} holds something else than a run that is kept ({other[0]}). Name another repository."
         )
 
 

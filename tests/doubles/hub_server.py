@@ -196,7 +196,7 @@ class HubServer:
         if request.token not in self._known():
             raise Refusal(401, message="Invalid credentials in Authorization header")
         grants = self.grants.get(request.token or "")
-        role = "write" if request.token == self.token else "fineGrained" if grants is not None else "read"
+        role = "fineGrained" if grants is not None else "write" if request.token == self.token else "read"
         orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in sorted(self.writable - {"tester"})]
         told = {"displayName": "test", "role": role} | ({} if grants is None else {"fineGrained": grants})
         auth = {"type": "access_token", "accessToken": told}

@@ -157,8 +157,8 @@ def test_a_job_that_is_told_to_end_keeps_what_it_was_answered(hub: HubServer, jo
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("org/data-run", (), "org/data-run is where the run would be kept"),
-        ("org/kept", ("--keep-to", "org/kept"), "org/kept is where the run would be kept"),
+        ("org/data-run", (), "org/data-run is public, and a run that is not"),
+        ("org/kept", ("--keep-to", "org/kept"), "org/kept is public, and a run that is not"),
         ("org/data", ("--private",), "is there already and public"),
         ("org/none", ("--tag", "v 1"), "can be no tag's name"),
         ("org/none", ("--teacher-license", "mitt"), "did you mean `mit`?"),
@@ -181,7 +181,23 @@ def test_a_private_repository_of_something_else_keeps_no_run(hub: HubServer, job
     with TGIServer(answer=write_as_asked) as server:
         ended = job(*generate(server))
         assert server.requests == []
-    assert ended.returncode == 2 and "holds something else (a.txt)" in ended.stderr
+    assert ended.returncode == 2 and "something else than a run that is kept (a.txt)" in ended.stderr
+
+
+def test_a_token_of_one_repository_is_told_where_else_a_run_may_be_kept(hub: HubServer, job: Job) -> None:
+    hub.add_repo("org/data", private=True)
+    hub.add_repo("org/kept", private=True)
+    named = [
+        {"entity": {"type": "dataset", "name": name}, "permissions": ["repo.write"]}
+        for name in ("org/data", "org/kept")
+    ]
+    hub.grants[hub.token] = {"global": [], "scoped": named}
+    with TGIServer(answer=write_as_asked) as server:
+        refused = job(*generate(server))
+        assert server.requests == []
+        ended = job(*generate(server, "--keep-to", "org/kept"))
+    assert refused.returncode == 2 and "--keep-to names another place" in refused.stderr, refused.stderr
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_dry_run_proves_nothing_and_publishes_nothing(hub: HubServer, job: Job) -> None:
