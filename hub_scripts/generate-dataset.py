@@ -10,8 +10,8 @@ r"""Make the dataset of a task from an index, and publish it with its card.
 TASK is a task file, or a Hub dataset that holds a `task.yaml`. Everything else goes to `rebase-hf generate`: its help
 lists it. That the repository can be written to is proved before anything is paid.
 
-Fewer examples than asked for are published, and the job ends with exit code 3. A job that can't publish, or that is
-stopped on the way, keeps the run and the teacher's answers in a private repository and says how to go on from there.
+Fewer examples than asked for are published, and the job ends with exit code 3. A job that ends so, can't publish or is
+stopped on the way keeps the run and the teacher's answers in a private repository and says how to go on from there.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from rebase_hf.cli.jobs import (
     command,
     earlier_answers,
     has_examples,
+    keep,
     kept_unless_published,
     prove,
     push_options,
@@ -67,6 +68,8 @@ def main() -> None:
             sys.exit(code)
         command("report", str(folder))
         command("push", str(folder), options.repo_id, *push_options(options))
+    if code:  # there may be more to be had, with another budget or index, and what was answered is paid for
+        keep(job, published=True)
     sys.exit(code)
 
 

@@ -141,7 +141,7 @@ def kept_unless_published(job: Job, *, pauses: Sequence[float] = PAUSES) -> Iter
     try:
         yield
     except BaseException:  # whatever it is, an interruption too: the machine goes, and what was paid for with it
-        _keep(job, pauses)
+        keep(job, pauses=pauses)
         raise
 
 
@@ -173,10 +173,16 @@ def has_student(folder: Path) -> bool:
     return (folder / "student" / "student.json").is_file()
 
 
-def _keep(job: Job, pauses: Sequence[float]) -> None:
+def keep(job: Job, *, published: bool = False, pauses: Sequence[float] = PAUSES) -> None:
+    """Keep a job's run and answers, if there are any, and say how to go on; an error is told: another ends the job.
+
+    Args:
+        published: What it made is published: one goes on from its answers alone.
+        pauses: Seconds to wait before each further try, where the Hub or the network gives up.
+    """
     from rebase_hf.publish.hub import keep_run
 
-    finished = job.made(job.folder)
+    finished = not published and job.made(job.folder)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             answers = _answers(job, Path(scratch) / "journal.sqlite")

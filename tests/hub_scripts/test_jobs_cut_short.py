@@ -84,7 +84,8 @@ def test_fewer_examples_than_asked_for_are_published(hub: HubServer, job: Job) -
     repo = hub.repos["dataset", "org/data"]
     assert repo.private and repo.tags["v1"] == repo.head.sha
     assert 0 < json.loads(repo.files["report.json"])["examples"] < 8
-    assert ("dataset", "org/data-run") not in hub.repos
+    assert "journal.sqlite" in kept(hub)
+    assert [command[-1] for command in told_to_go_on(ended)] == ["--go-on"]
 
 
 @pytest.mark.slow
