@@ -9,28 +9,58 @@
 Everything behind the two ids goes to `rebase-hf train`: its help lists it. That the repository can be written to is
 proved before anything is trained. Baselines and scores need the task's evaluation rows: name a task file whose
 `evaluation` can be read here with --task, where the published one names rows of the machine that it was made on.
+
+A student that can't be published is kept in a private repository; the job says how to publish it from there.
 """
 
 import argparse
-import sys
+import shlex
 import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
+
+from rebase_hf import Task, push_student
+from rebase_hf.cli.jobs import (
+    Job,
+    add_push_options,
+    command,
+    has_student,
+    kept_unless_published,
+    prove,
+    told,
+    wishes_of,
+)
+from rebase_hf.publish.hub_errors import hub_errors
 
 
 def main() -> None:
     """Prove write access, fetch the dataset, train, publish."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("dataset_id", help="the dataset that rebase_hf published")
     parser.add_argument("repo_id", help="where the student goes, ORG/NAME; it is made where there is none")
     parser.add_argument("--task", type=Path, help="a task file to take the place of the published one")
     parser.add_argument("--revision", help="which version of the dataset")
+    add_push_options(parser)
     options, rest = parser.parse_known_args()
-    prove(options.repo_id, "model")
-    folder = fetch(options.dataset_id, options.revision)
-    if options.task:
-        take_task(options.task, folder)
-    rebase("train", str(folder), *rest)
-    push(folder, options.repo_id, options.dataset_id)
+    keep_to = options.keep_to or f"{options.repo_id}-run"
+    with told():
+        how = asdict(wishes_of(options))
+        prove(options.repo_id, "model", private=how["private"], keep_to=keep_to)
+        folder = fetch(options.dataset_id, options.revision)
+        if options.task:
+            take_task(options.task, folder)
+    chosen = {name: value for name, value in how.items() if value or (name, value) == ("private", False)}
+    published = {"dataset_id": options.dataset_id} | chosen
+    given = ", ".join(f"{name}={value!r}" for name, value in published.items())
+    code = f"from rebase_hf import push_student; print(push_student('kept/run', {options.repo_id!r}, {given}))"
+    job = Job(folder, keep_to, has_student, shlex.join(["python", "-c", code]), again="", began=time.time())
+    with kept_unless_published(job):
+        command("train", str(folder), *rest)
+        with told():
+            print(push_student(folder, options.repo_id, **published))
 
 
 def fetch(dataset_id: str, revision: str | None) -> Path:
@@ -39,53 +69,16 @@ def fetch(dataset_id: str, revision: str | None) -> Path:
 
     folder = Path(tempfile.mkdtemp()) / "run"
     patterns = ["data/*", "report.json", "task.yaml"]
-    snapshot_download(dataset_id, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=patterns)
+    with hub_errors(dataset_id, "fetch the dataset"):
+        snapshot_download(
+            dataset_id, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=patterns
+        )
     return folder
 
 
 def take_task(file: Path, folder: Path) -> None:
     """Put a task file in the place of the published one; its files of rows are found where they are."""
-    from rebase_hf import Task
-    from rebase_hf.errors import RebaseError
-
-    try:
-        (folder / "task.yaml").write_text(Task.load(file).to_yaml(), encoding="utf-8")
-    except RebaseError as error:
-        sys.exit(f"Error: {error}")
-
-
-def push(folder: Path, repo_id: str, dataset_id: str) -> None:
-    """Publish the student; end with one line where that can't be done."""
-    from rebase_hf.errors import RebaseError
-    from rebase_hf.publish.hub import push_student
-
-    try:
-        print(push_student(folder, repo_id, dataset_id=dataset_id))
-    except RebaseError as error:
-        sys.exit(f"Error: {error}")
-
-
-def prove(repo_id: str, kind: str) -> None:
-    """End with one line where a repository can't be written to."""
-    from rebase_hf.errors import RebaseError
-    from rebase_hf.publish.hub import prove_write_access
-
-    try:
-        prove_write_access(repo_id, kind)
-    except RebaseError as error:
-        sys.exit(f"Error: {error}")
-
-
-def rebase(*arguments: str) -> None:
-    """Run a command of `rebase-hf` here; end with its exit code where it is not 0."""
-    from rebase_hf.cli import main as command_line
-
-    sys.argv = ["rebase-hf", *arguments]
-    try:
-        command_line()
-    except SystemExit as end:
-        if end.code:
-            raise
+    (folder / "task.yaml").write_text(Task.load(file).to_yaml(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 RebaseError
 ├─ TaskError            the task file is wrong: which field, what it holds, what is allowed
 ├─ RowIndexError        not an index, damaged, built by another encoder, nothing to build from
+│  └─ RowIndexInterrupted the Hub, the network or the disk gave up while it was pushed: push again later
 ├─ TeacherError         the teacher could not be asked
 │  ├─ TeacherRefused      it will never answer this request: 401, 403, 404, wrong model
 │  └─ TeacherUnavailable  it may answer later: nothing listens, overloaded, no success for too long
@@ -10,6 +11,7 @@ RebaseError
 ├─ NoExamplesError      nothing passed the checks; carries why
 ├─ StudentError         a student can't be trained on, or loaded from, what was given
 ├─ PublishError         what was to be published must not be, or could not be
+│  └─ PublishInterrupted  it may be published later: the Hub, the network or the disk gave up on the way
 └─ MissingExtraError    an optional dependency is not installed
 
 Every message says what is wrong (with the value), what was expected, and what to do about it.
@@ -29,6 +31,10 @@ class TaskError(RebaseError):
 
 class RowIndexError(RebaseError):
     """The folder is not an index, is damaged, or does not fit the encoder or the request."""
+
+
+class RowIndexInterrupted(RowIndexError):
+    """The Hub, the network or the disk gave up while an index was pushed; the same push may be made again."""
 
 
 class TeacherError(RebaseError):
@@ -75,6 +81,10 @@ class StudentError(RebaseError):
 
 class PublishError(RebaseError):
     """What was to be published must not be, or could not be."""
+
+
+class PublishInterrupted(PublishError):
+    """The Hub, the network or this machine's disk gave up on the way; the same push may be made again."""
 
 
 class MissingExtraError(RebaseError, ImportError):

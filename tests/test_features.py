@@ -48,3 +48,12 @@ def test_examples_fit_the_features(retrieved):
     assert (row["message"], row["team"], row["rationale"]) == ("Where is it?", 0, "It is late.")
     assert row["provenance"] == dict(example.provenance)
     assert row["sources"] == [dict(source) for source in sources]
+
+
+@pytest.mark.parametrize("teacher", ["/data", "/home/someone/models/data", "local:/home/someone/data"])
+def test_provenance_names_no_folder_of_this_machine(teacher):
+    row = SourceRow("mails", None, "train", "abc", 7, None, "/home/someone/mails.csv", {"text": "x"})
+    draft = Draft((), None, row=RetrievedRow(row, 0.5))
+    told = provenance(draft, Completion("k", "", "stop", "m"), method="rebase", teacher=teacher)
+    assert told["teacher"] == ("local:data" if teacher.startswith("local:") else "data")
+    assert told["url"] == "mails.csv"

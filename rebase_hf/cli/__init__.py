@@ -19,7 +19,15 @@ import yaml
 
 from rebase_hf.cli import finished_runs, index, runs
 from rebase_hf.cli.options import EPILOG
-from rebase_hf.errors import JournalError, NoExamplesError, RebaseError, TeacherRefused, TeacherUnavailable
+from rebase_hf.errors import (
+    JournalError,
+    NoExamplesError,
+    PublishInterrupted,
+    RebaseError,
+    RowIndexInterrupted,
+    TeacherRefused,
+    TeacherUnavailable,
+)
 
 app = typer.Typer(
     name="rebase-hf",
@@ -52,7 +60,7 @@ def exit_code(error: RebaseError) -> int:
     """Return the exit code that an error ends the command with."""
     if isinstance(error, NoExamplesError):
         return 3
-    if isinstance(error, TeacherUnavailable | JournalError):
+    if isinstance(error, TeacherUnavailable | JournalError | PublishInterrupted | RowIndexInterrupted):
         return 4
     if isinstance(error, TeacherRefused):
         return 2

@@ -202,8 +202,8 @@ def run(
     if push_to and not dry_run:
         from rebase_hf.publish.hub import prove_write_access
 
-        prove_write_access(push_to)
-        prove_write_access(push_to, "model")
+        for kind in ("dataset", "model"):
+            prove_write_access(push_to, kind, private=private)
     licensed = licenses_before_paying(plan, teacher_license, push_to=push_to)
     if not begin(plan, dry_run=dry_run, retry=retry_failed):
         return

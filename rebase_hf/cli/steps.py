@@ -101,12 +101,11 @@ def write_pages(folder: Path, *, against: Sequence[Path] = (), png: bool | None 
 
 
 def publish_run(folder: Path, repo_id: str, **how: Any) -> None:
-    """Push a run's dataset, and its student where there is one, as `push_dataset` takes it; print where they are."""
-    from rebase_hf.publish.hub import push_dataset, push_student
+    """Push a run's dataset, and its student where there is one, as `push_run` takes it; print where they are."""
+    from rebase_hf.publish.hub import push_run
 
-    typer.echo(push_dataset(folder, repo_id, **how))
-    if (folder / "student").is_dir():
-        typer.echo(push_student(folder, repo_id, dataset_id=repo_id, **how))
+    for address in push_run(folder, repo_id, **how):
+        typer.echo(address)
 
 
 def show_dataset(folder: Path, report: Mapping[str, Any]) -> None:

@@ -12,6 +12,9 @@ from rebase_hf.errors import RebaseError
 from rebase_hf.run_folder import read_report, write_report_json
 from rebase_hf.task import Task
 
+# What a report says of a student alone.
+OF_A_STUDENT = frozenset({"student", "baselines", "comparison", "reading"})
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -61,6 +64,8 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
         **training.options,
     }
     began = time.monotonic()
+    # What an earlier student scored, in a run that was trained before or fetched, is not this one's.
+    report = {name: held for name, held in report.items() if name not in OF_A_STUDENT}
     if task.evaluation is None:
         student = train_student(task, dataset, seed=training.seed, **settings)
     else:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.errors import RowIndexError
+from rebase_hf.errors import RowIndexError, RowIndexInterrupted
 from rebase_hf.index.manifest import MANIFEST
 
 _LONGEST = 300
@@ -42,7 +42,7 @@ def told_of_download(repo_id: str, revision: str | None) -> Iterator[None]:
 
 @contextmanager
 def told_of_upload(path: Path, repo_id: str) -> Iterator[None]:
-    """Turn what is raised while an index is pushed into a RowIndexError."""
+    """Turn what is raised while an index is pushed into a RowIndexError: one of its own where a later try may do."""
     try:
         yield
     except failures() + (ValueError,) as error:  # the client's ValueErrors are of names, cards and LFS
@@ -51,7 +51,8 @@ def told_of_upload(path: Path, repo_id: str) -> Iterator[None]:
             403: "Check the name, and that the token may write there.",
             412: "Somebody else committed meanwhile, and nothing was changed: push again.",
         }.get(_status(error), "Check the name and the network and push again; what has been sent is not sent twice.")
-        raise RowIndexError(f"Index {path} could not be put into `{repo_id}`: {line(error)}. {advice}") from error
+        kind = RowIndexInterrupted if _may_do_later(error) else RowIndexError
+        raise kind(f"Index {path} could not be put into `{repo_id}`: {line(error)}. {advice}") from error
 
 
 def _of_download(error: Any, repo_id: str, revision: str | None) -> RowIndexError:
@@ -91,6 +92,15 @@ def nowhere(repo_id: str, why: str) -> RowIndexError:
         f"Index `{repo_id}` is neither a folder here nor a Hub dataset repo that could be fetched: {why}. Build it "
         f"with `rebase-hf index build {repo_id} --source ...`, or correct the name."
     )
+
+
+def _may_do_later(error: Exception) -> bool:
+    """Return whether the Hub, the network or the disk gave up, and nobody refused."""
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    if status := _status(error):
+        return status >= 500 or status in (408, 412, 429)
+    return isinstance(error, failures()) and not isinstance(error, LocalTokenNotFoundError)
 
 
 def _status(error: Any) -> int:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from rebase_hf.index.index_card import LICENSE_IDS
+from rebase_hf.public_text import public_name
 from rebase_hf.publish.finished_run import FinishedRun, is_hub_id
 from rebase_hf.publish.licenses import License
-from rebase_hf.publish.public_text import public_name
 from rebase_hf.students.named import kind_for
 from rebase_hf.students.saving import ADAPTER
 

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from rebase_hf.public_text import public, public_name, shorten
 from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
 from rebase_hf.publish.findings import (
     dataset_limits,
@@ -18,12 +19,11 @@ from rebase_hf.publish.findings import (
 )
 from rebase_hf.publish.finished_run import FinishedRun, RunPath, Source, address
 from rebase_hf.publish.papers import METHODS, SETFIT
-from rebase_hf.publish.public_text import public, public_name, shorten
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.training_findings import learning_by_source, learning_map
 from rebase_hf.publish.worth_it import worth_it
-from rebase_hf.students.saving import FACTS, KNOWLEDGE, PICKLE
+from rebase_hf.students.saving import KNOWLEDGE, PICKLE
 
 _LINK = re.compile(r"https://[^\s()<>\"\\`]+")
 # What the card tells of `training.json`.
@@ -160,9 +160,7 @@ def _student_index(folder: FinishedRun) -> str | None:
     """Return the index that a student is to be given, or None where it needs none or brings its own."""
     if (folder.path / "student" / KNOWLEDGE).is_dir():
         return None
-    path = folder.path / "student" / FACTS
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    index = facts.get("index") or {}
+    index = folder.training.get("index") or {}
     return public_name(str(index["name"])) if index else None
 
 

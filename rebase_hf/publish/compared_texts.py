@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rebase_hf.errors import TaskError
+from rebase_hf.public_text import shorten
 from rebase_hf.publish.finished_run import FinishedRun, address
-from rebase_hf.publish.public_text import shorten
+from rebase_hf.publish.run_files import intact
 from rebase_hf.quality.diversity import sample_rows
 from rebase_hf.quality.diversity_text import distinct_n, self_bleu, unique_share
 from rebase_hf.quality.duplicates import words
@@ -73,7 +74,7 @@ def labels_before(folder: FinishedRun) -> dict[str, int]:
     counts = dict.fromkeys(folder.task.labels, 0)
     for _, row in folder.rows():
         counts[row[output]] = counts.get(row[output], 0) + 1
-    with file.open(encoding="utf-8") as lines:
+    with intact(file), file.open(encoding="utf-8") as lines:
         for line in lines:
             label = _label(json.loads(line), output)
             if label in counts:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rebase_hf.public_text import shorten
 from rebase_hf.publish.compared_texts import MEASURES, TextsCompared
-from rebase_hf.publish.public_text import shorten
 from rebase_hf.publish.training_findings import Learning
 from rebase_hf.publish.worth_it import WorthIt
 from rebase_hf.svg import WIDTH, bar, draw, number_at, text_at

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rebase_hf.public_text import markdown, public, public_name
 from rebase_hf.publish.finished_run import FinishedRun, Source
-from rebase_hf.publish.public_text import markdown, public, public_name
 from rebase_hf.publish.teacher_terms import TeacherLicense
 
 

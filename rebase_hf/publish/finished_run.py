@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rebase_hf.errors import PublishError
+from rebase_hf.public_text import public_name
 from rebase_hf.publish.licenses import License, derive_license, with_teacher
-from rebase_hf.publish.public_text import public_name
+from rebase_hf.publish.run_files import intact, read_object, read_run
 from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.task import Task
 
@@ -72,17 +72,7 @@ class FinishedRun:
         if isinstance(run, FinishedRun):
             return run
         path = Path(run)
-        missing = [name for name in ("report.json", "task.yaml", "data/train.parquet") if not (path / name).is_file()]
-        if missing:
-            raise PublishError(
-                f"{path} is not a finished run: it has no {', '.join(missing)}. "
-                "Give the folder that `rebase-hf run` or `rebase-hf generate --output` wrote."
-            )
-        try:
-            report = json.loads((path / "report.json").read_text(encoding="utf-8"))
-            task = Task.load(_without_files((path / "task.yaml").read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise PublishError(f"{path}/report.json can't be read: {error}. Run the command again.") from error
+        report, task = read_run(path)
         return cls(path, report, task)
 
     @property
@@ -102,8 +92,7 @@ class FinishedRun:
 
     def _of_student(self, name: str) -> Mapping[str, Any]:
         path = self.path / "student" / name
-        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return held if isinstance(held, dict) else {}
+        return read_object(path) if path.is_file() else {}
 
     @property
     def base_model(self) -> str | None:
@@ -134,7 +123,11 @@ class FinishedRun:
         """Rows by split."""
         import pyarrow.parquet as pq
 
-        return {split: pq.read_metadata(file).num_rows for split, file in self.data_files.items()}
+        sizes = {}
+        for split, file in self.data_files.items():
+            with intact(file):
+                sizes[split] = pq.read_metadata(file).num_rows
+        return sizes
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -149,7 +142,7 @@ class FinishedRun:
         from datasets import ClassLabel, Features
 
         for split, path in self.data_files.items():
-            with pq.ParquetFile(path) as file:
+            with intact(path), pq.ParquetFile(path) as file:
                 features = Features.from_arrow_schema(file.schema_arrow)
                 labels = {name: feature for name, feature in features.items() if isinstance(feature, ClassLabel)}
                 for batch in file.iter_batches(batch_size=1000):
@@ -206,7 +199,7 @@ class FinishedRun:
         """The text of the retrieved rows by their address; empty when the run kept none (`rows.jsonl`)."""
         path, cells = self.path / "rows.jsonl", {}
         if path.is_file():
-            with path.open(encoding="utf-8") as lines:
+            with intact(path), path.open(encoding="utf-8") as lines:
                 for line in lines:
                     kept = json.loads(line)
                     if kept.get("source") and kept.get("cells"):
@@ -229,14 +222,3 @@ def source_licenses(sources: tuple[Source, ...]) -> dict[str, str | None]:
         else:
             held[source.dataset] = known if source.license in known.split(",") else f"{known},{source.license}"
     return held
-
-
-def _without_files(text: str) -> dict[str, Any]:
-    """Return a task file's content without the files of rows that it names: they may be gone by now."""
-    import yaml
-
-    content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - as Task.load reads it
-    for key in ("evaluation", "train"):
-        if isinstance(content.get(key), str) or "path" in (content.get(key) or {}):
-            del content[key]
-    return dict(content)

@@ -1,34 +1,74 @@
 """What the Hub's client raises, as one line that says what to do."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
+from typing import Any
 
-from rebase_hf.errors import PublishError
-from rebase_hf.publish.public_text import public
+from rebase_hf.errors import PublishError, PublishInterrupted
+from rebase_hf.public_text import public
+
+# Beside 5xx, what a later try may be answered otherwise: too slow, somebody else's commit, too many requests.
+_LATER = frozenset({408, 412, 429})
+_LONGEST = 300
+_ADVICE = {
+    401: "The token is wrong or has expired: log in again with `hf auth login`.",
+    403: "The token may not write there: use one with write access to that namespace.",
+    404: "It is not there, or the token may not see it: check the name and the token.",
+    412: "Somebody else committed meanwhile; nothing was changed. Push again.",
+    429: "Too many requests were made: push again in some minutes.",
+}
 
 
 @contextmanager
 def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line that says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    """Turn what the Hub's client raises into one line that says what to do.
 
-    transport = import_module("httpx2" if find_spec("httpx2") else "httpx").HTTPError
+    Raises:
+        PublishInterrupted: The Hub, the network or the disk gave up: a later try may go through.
+        PublishError: `repo_id` is no repository's id, or the Hub refused.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    transport = HfHubHTTPError.__bases__[0]  # of httpx, whichever it is that the client uses
     try:
+        _check_id(repo_id)
         yield
     except HFValidationError as error:
         raise PublishError(f"`{repo_id}` is no repository id: {error} Use `namespace/name`.") from error
     except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        advice = {
-            401: "The token is wrong or has expired: log in again with `hf auth login`.",
-            403: "The token may not write there: use one with write access to that namespace.",
-            412: "Somebody else committed meanwhile; nothing was changed. Push again.",
-        }.get(status or 0, "Nothing was changed; push again later.")
-        raise PublishError(f"Could not {doing} {repo_id}: the Hub answered {status}. {advice}") from error
-    except (transport, OSError) as error:
-        raise PublishError(
-            f"Could not {doing} {repo_id}: {type(error).__name__} ({' '.join(public(str(error)).split())[:200]}). "
-            "Check the network and push again."
+        raise _of_answer(error, f"Could not {doing} {repo_id}") from error
+    except (transport, ConnectionError, TimeoutError, LocalEntryNotFoundError) as error:
+        raise PublishInterrupted(
+            f"Could not {doing} {repo_id}: {_line(error)}. Check the network and push again."
         ) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise PublishInterrupted(
+            f"Could not {doing} {repo_id}: {where}{error.strerror or _line(error)}. Nothing more was sent; mend this "
+            "and push again."
+        ) from error
+
+
+def _check_id(repo_id: str) -> None:
+    """Raise where an id names no namespace: what is asked and what is made would be two repositories."""
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    validate_repo_id(repo_id)
+    if "/" not in repo_id:
+        raise PublishError(f"`{repo_id}` is no repository id: it lacks the namespace. Use `namespace/name`.")
+
+
+def _of_answer(error: Any, what: str) -> PublishError:
+    status = getattr(error.response, "status_code", None) or 0
+    later = status in _LATER or status >= 500
+    said = "" if status in _ADVICE or not error.server_message else f" ({_line(error.server_message)})"
+    advice = _ADVICE.get(status, "Push again later." if later else "Mend what it says and push again.")
+    kind = PublishInterrupted if later else PublishError
+    return kind(f"{what}: the Hub answered {status}{said}. {advice}")
+
+
+def _line(said: object) -> str:
+    """Return an error, by its kind where it is one, as one short line without secrets and local folders."""
+    text = re.sub(r"\s+", " ", public(str(said))).strip()[:_LONGEST].rstrip(".")
+    return f"{type(said).__name__} ({text})" if isinstance(said, BaseException) else text

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rebase_hf.index.index_card import LICENSE_IDS
+
 UNSTATED = ("", "unknown", "other", "none")
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
@@ -58,6 +60,11 @@ _NON_COMMERCIAL = (
     "cc-by-nc-sa-3.0",
     "cc-by-nc-sa-4.0",
 )
+_OURS = frozenset(
+    (*_PUBLIC_DOMAIN, *_PERMISSIVE, *_MODEL_TERMS, *_NON_COMMERCIAL, *(n for f in _SHARE_ALIKE for n in f))
+)
+# The Hub takes it for a licence, but it is a family of them, those that forbid derivatives among them.
+_FAMILY = "cc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,8 @@ def with_teacher(found: License, teacher: str | None) -> License:
     if found.problems or name in UNSTATED or not _IDENTIFIER.fullmatch(name):
         return found
     if found.identifier is None:
+        if problems := _problems({name: ["the teacher"]}):
+            return License(None, "The teacher's licence does not say what may be done with its outputs.", problems)
         return License(name, f"No row of a dataset was used; `{name}` is the teacher's licence.")
     if found.identifier == name:
         return License(name, f"{found.derivation} The teacher's licence is the same.")
@@ -141,7 +150,16 @@ def _problems(holders: Mapping[str, list[str]]) -> tuple[str, ...]:
         for name, sources in holders.items()
         if "-nd" in name
     ]
+    problems += [
+        f"{name} is no licence whose terms are known here: {', '.join(sorted(sources))}"
+        for name, sources in holders.items()
+        if not (name in UNSTATED or _is_known(name) or "-nd" in name)
+    ]
     return tuple(problems)
+
+
+def _is_known(name: str) -> bool:
+    return name != _FAMILY and (name in LICENSE_IDS or name in _OURS)
 
 
 def _conflict(holders: Mapping[str, list[str]]) -> str:

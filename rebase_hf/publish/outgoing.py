@@ -3,20 +3,25 @@
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.index.row_index import RowIndex
+from rebase_hf.public_text import public_name
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.privacy import Findings, look_through, redact, redact_all
+from rebase_hf.publish.privacy import Findings, find_private, look_through, redact, redact_all
 from rebase_hf.students.saving import KNOWLEDGE
 
 Files = Mapping[str, bytes | Path]
 TEXT_FILES = (".md", ".json", ".yaml", ".svg", ".txt")
 # Files of a student that hold its base model's vocabulary, not texts of the task.
 VOCABULARY = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
+# Columns that say what a row was made from.
+_MADE_FROM = ("provenance", "sources")
 _WORDS = re.compile(r"(?<=>)[^<]+(?=<)")
 
 
@@ -32,6 +37,7 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
         PublishError: Something was found, and what to do about it was not said.
     """
     _check_knowledge(folder, files, keep_private=keep_private)
+    files = {name: _told_publicly(name, content) for name, content in files.items()}
     findings = look_through(_texts(folder, files))
     if not findings:
         return dict(files)
@@ -40,6 +46,23 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
     if keep_private and not findings.counts["key"]:
         return dict(files)
     raise PublishError(_refusal(folder, findings, keep_private=keep_private))
+
+
+def with_redactions(folder: FinishedRun) -> FinishedRun:
+    """Return a run whose report says how many values of its rows are replaced where it is published redacted.
+
+    Under `redacted`: the rows that have one, and how many there are of each kind. Where none has, it is as it was.
+    """
+    counts: Counter[str] = Counter()
+    rows = set()
+    for row, _, text in _row_texts(folder):
+        found = [one.kind for one in find_private(text)]
+        counts.update(found)
+        rows.update([row] * bool(found))
+    if not rows:
+        return folder
+    told = {"rows": len(rows), "values": dict(sorted(counts.items()))}
+    return FinishedRun(folder.path, {**folder.report, "redacted": told}, folder.task)
 
 
 def _check_knowledge(folder: FinishedRun, files: Files, *, keep_private: bool) -> None:
@@ -70,18 +93,24 @@ def _refusal(folder: FinishedRun, findings: Findings, *, keep_private: bool) -> 
 
 def _texts(folder: FinishedRun, files: Files) -> Iterator[tuple[str, str]]:
     """Yield every text that would be sent, with where it stands."""
-    columns = _text_columns(folder)
     if any(name.startswith("data/") for name in files):
-        for place, (split, row) in enumerate(folder.rows()):
-            for name in columns:
-                held = row.get(name)
-                for text in held if isinstance(held, list) else [held]:
-                    if isinstance(text, str):
-                        yield f"{split} row {place}, {name}", text
+        for row, name, text in _row_texts(folder):
+            yield f"{row}, {name}", text
     for name, content in files.items():
         if _is_text(name):
             for text in _said(name, _decoded(content)):
                 yield name, text
+
+
+def _row_texts(folder: FinishedRun) -> Iterator[tuple[str, str, str]]:
+    """Yield every text of the dataset's rows, with its row and its column."""
+    columns = _text_columns(folder)
+    for place, (split, row) in enumerate(folder.rows()):
+        for name in columns:
+            held = row.get(name)
+            for text in held if isinstance(held, list) else [held]:
+                if isinstance(text, str):
+                    yield f"{split} row {place}", name, text
 
 
 def _decoded(content: bytes | Path) -> str:
@@ -132,6 +161,44 @@ def _redacted(folder: FinishedRun, name: str, content: bytes | Path) -> bytes | 
     return redact(text).encode()
 
 
+def _told_publicly(name: str, content: bytes | Path) -> bytes | Path:
+    """Return a file of the dataset whose rows say without local paths what they were made from."""
+    if not (name.startswith("data/") and name.endswith(".parquet")):
+        return content
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(content) if isinstance(content, bytes) else content)
+    changed = False
+    for column in _MADE_FROM:
+        if column in table.column_names:
+            place = table.column_names.index(column)
+            kind = table.schema.field(column)
+            held = table.column(column).to_pylist()
+            if (told := [_public_names(value) for value in held]) != held:
+                table, changed = table.set_column(place, kind, _column(told, kind)), True
+    return _parquet(table) if changed else content
+
+
+def _public_names(value: Any) -> Any:
+    if isinstance(value, str):
+        return _public_name(value)
+    if isinstance(value, Mapping):
+        return {key: _public_names(item) for key, item in value.items()}
+    return [_public_names(item) for item in value] if isinstance(value, list) else value
+
+
+# The same few names stand in every row.
+_public_name = lru_cache(maxsize=4096)(public_name)
+
+
+def _parquet(table: Any) -> bytes:
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    return out.getvalue()
+
+
 def _redacted_rows(folder: FinishedRun, content: bytes | Path) -> bytes:
     import pyarrow.parquet as pq
 
@@ -141,9 +208,7 @@ def _redacted_rows(folder: FinishedRun, content: bytes | Path) -> bytes:
             place = table.column_names.index(name)
             kind = table.schema.field(name)
             table = table.set_column(place, kind, _column([_value(v) for v in table.column(name).to_pylist()], kind))
-    out = io.BytesIO()
-    pq.write_table(table, out)
-    return out.getvalue()
+    return _parquet(table)
 
 
 def _column(values: list[Any], kind: Any) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rebase_hf.public_text import public, script_json
 from rebase_hf.publish.card_metadata import pretty_name
 from rebase_hf.publish.compared_texts import MEASURES, compare_texts
 from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line, teacher_terms
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.papers import METHODS
 from rebase_hf.publish.png import has_pillow, to_png
-from rebase_hf.publish.public_text import public, script_json
 from rebase_hf.publish.report_figures import TITLES, draw_figures, figure_files
 from rebase_hf.publish.report_rows import embedded_rows
 from rebase_hf.publish.templating import environment

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rebase_hf.home import rebase_home
+from rebase_hf.public_text import public_name, shorten
 from rebase_hf.publish.finished_run import FinishedRun, address
-from rebase_hf.publish.public_text import public_name, shorten
 from rebase_hf.rows import Completion
 from rebase_hf.teacher.journal import Journal
 

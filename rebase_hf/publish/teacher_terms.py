@@ -10,8 +10,8 @@ from typing import Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.index.index_card import LICENSE_IDS
+from rebase_hf.public_text import markdown
 from rebase_hf.publish.licenses import UNSTATED
-from rebase_hf.publish.public_text import markdown
 
 _NAMED_LLAMA = (
     "A model that is trained on its outputs and passed on must have a name that begins with `Llama`, and say that it "

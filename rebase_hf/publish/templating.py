@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rebase_hf.publish.public_text import fenced, markdown
+from rebase_hf.public_text import fenced, markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.public_text import public_name
+from rebase_hf.public_text import public_name
 
 if TYPE_CHECKING:
     from rebase_hf.quality.cartography import Map

@@ -40,27 +40,40 @@ def reasons_for_private(api: "HfApi", folder: FinishedRun, dataset_id: str | Non
     return (*(f"{state}: {_some(held)}" for state, held in sorted(found.items())), *_own(folder))
 
 
-def make_repo(api: "HfApi", repo_id: str, repo_type: str, private: bool | None, reasons: tuple[str, ...]) -> None:
-    """Make a repository as visible as it may be, unless it is there.
+def check_visible(api: "HfApi", repo_id: str, repo_type: str, private: bool | None, reasons: tuple[str, ...]) -> None:
+    """Raise where a repository is there and public, and is to be private.
 
     Args:
         private: What the user says; None: private where there are reasons.
 
     Raises:
-        PublishError: It is there and public, and is to be private.
+        PublishError: So it is.
     """
     chosen = True if private is None and reasons else private
-    told = "; ".join(reasons)
-    if not api.repo_exists(repo_id, repo_type=repo_type):
-        api.create_repo(repo_id, repo_type=repo_type, private=chosen, exist_ok=True)
-        if private is None and reasons:
-            logger.warning("%s is made private (%s). --public says otherwise.", repo_id, told)
-    elif chosen and not api.repo_info(repo_id, repo_type=repo_type).private:
+    if not chosen or not api.repo_exists(repo_id, repo_type=repo_type):
+        return
+    if not api.repo_info(repo_id, repo_type=repo_type).private:
+        told = "; ".join(reasons)
         why = f"what is to be published should be private ({told})" if private is None else "it was to be private"
         raise PublishError(
             f"{repo_id} is there already and public, and {why}. Give another name, make it private in its settings, "
             "or say --public."
         )
+
+
+def make_repo(api: "HfApi", repo_id: str, repo_type: str, private: bool | None, reasons: tuple[str, ...]) -> None:
+    """Make a repository as visible as it may be, unless it is there; as `check_visible` takes it.
+
+    Raises:
+        PublishError: It is there and public, and is to be private.
+    """
+    check_visible(api, repo_id, repo_type, private, reasons)
+    told = "; ".join(reasons)
+    if not api.repo_exists(repo_id, repo_type=repo_type):
+        chosen = True if private is None and reasons else private
+        api.create_repo(repo_id, repo_type=repo_type, private=chosen, exist_ok=True)
+        if private is None and reasons:
+            logger.warning("%s is made private (%s). --public says otherwise.", repo_id, told)
     if private is False and reasons:
         logger.warning("%s is public, as you say, though it was made of sources that are not (%s).", repo_id, told)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from rebase_hf.public_text import public_name
 from rebase_hf.quality.answer_checks import AnswerCheck, answer_checks
 from rebase_hf.quality.check_options import CheckOptions
 from rebase_hf.quality.checks import Refusal, settle_label
@@ -198,7 +199,11 @@ def label_counts(shares: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def provenance(draft: Draft, completion: Completion, *, method: str, teacher: str) -> dict[str, object]:
-    """Return an example's provenance: the row and the request that it was made from; nulls where no row was."""
+    """Return an example's provenance: the row and the request that it was made from; nulls where no row was.
+
+    A teacher may be called by the folder that its server was started on, and a local source's page may be a file:
+    datasets are passed on, so of a path the last part is told.
+    """
     row = draft.row
     source = row.source if row else None
     return {
@@ -208,10 +213,10 @@ def provenance(draft: Draft, completion: Completion, *, method: str, teacher: st
         "revision": source.revision if source else None,
         "row": source.row if source else None,
         "license": source.license if source else None,
-        "url": source.url if source else None,
+        "url": public_name(source.url) if source and source.url else None,
         "score": round(row.score, 6) if row else None,
         "method": method,
-        "teacher": teacher,
+        "teacher": public_name(teacher),
         "prompt_id": completion.key,
     }
 

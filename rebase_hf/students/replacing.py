@@ -69,6 +69,11 @@ def check_destination(folder: str | Path) -> None:
     _refuse_others(path, USUAL, _owned(path))
 
 
+def listed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of the files that a student's manifest lists, of those that lie in its folder's tree."""
+    return _listed(folder, manifest.get(FILES))
+
+
 def is_incomplete(folder: Path) -> bool:
     """Return whether saving a student there was cut short, so that there is none."""
     return (folder / PART).is_dir() and not (folder / MANIFEST).is_file()

@@ -113,11 +113,15 @@ def read_saved(path_or_repo_id: str | Path, revision: str | None = None) -> Save
 def _check_files(folder: Path, names: Iterable[str]) -> None:
     """Raise where a file of a student is missing that it can't do without, and that its downloading would bring."""
     for name in names:
-        wanted = any(fnmatch(name, kind) for kind in DOWNLOADED) and not any(fnmatch(name, k) for k in NOT_DOWNLOADED)
         # An index has a check of its own, and says what to give.
         own = name != LOCAL and not name.startswith(f"{KNOWLEDGE}/")
-        if wanted and own and not (folder / name).is_file():
+        if is_downloaded(name) and own and not (folder / name).is_file():
             raise StudentError(f"{folder} lacks `{name}`. The student is damaged; save or download it again.")
+
+
+def is_downloaded(name: str) -> bool:
+    """Return whether a file of a student comes with it from the Hub."""
+    return any(fnmatch(name, kind) for kind in DOWNLOADED) and not any(fnmatch(name, kind) for kind in NOT_DOWNLOADED)
 
 
 def library_versions() -> dict[str, str]:

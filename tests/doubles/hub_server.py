@@ -75,6 +75,7 @@ class HubServer:
     Attributes:
         url: Its address; what HF_ENDPOINT must be.
         token: The token of `tester`, who may write to `writable` namespaces. `read_token` may only read.
+        grants: What fine-grained tokens of `tester` may do, by token: what `whoami` tells of them as `fineGrained`.
         repos: The repositories by (type, id).
         requests: Every request in the order of arrival.
         failures: Rules (method, part of the path, status, how often) that make requests fail before they do anything.
@@ -93,6 +94,7 @@ class HubServer:
         self.requests: list[Request] = []
         self.failures: list[tuple[str, str, int, int]] = []
         self.writable = {"tester", "org"}
+        self.grants: dict[str, dict[str, Any]] = {}
         self.uploads: dict[str, bytes] = {}
         self.sent: list[tuple[str, int]] = []
         self.page = 1000
@@ -191,11 +193,13 @@ class HubServer:
         return Refusal(404, message=f"no such route: {request.method} {url.path}").answer
 
     def whoami(self, request: Request, *_: Any) -> Answer:
-        if request.token not in (self.token, self.read_token):
+        if request.token not in self._known():
             raise Refusal(401, message="Invalid credentials in Authorization header")
-        role = "write" if request.token == self.token else "read"
-        orgs = [{"type": "org", "name": name, "roleInOrg": role} for name in sorted(self.writable - {"tester"})]
-        auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": role}}
+        grants = self.grants.get(request.token or "")
+        role = "fineGrained" if grants is not None else "write" if request.token == self.token else "read"
+        orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in sorted(self.writable - {"tester"})]
+        told = {"displayName": "test", "role": role} | ({} if grants is None else {"fineGrained": grants})
+        auth = {"type": "access_token", "accessToken": told}
         return Answer.of({"type": "user", "name": "tester", "fullname": "Tester", "orgs": orgs, "auth": auth})
 
     def create(self, request: Request, route: dict[str, str], query: dict[str, str]) -> Answer:
@@ -241,7 +245,7 @@ class HubServer:
         found = []
         for (kind, _), repo in self.repos.items():
             about = repo.info(repo.head)
-            visible = not repo.private or request.token in (self.token, self.read_token)
+            visible = not repo.private or request.token in self._known()
             if kind == "dataset" and visible and set(tags) <= set(about["tags"]):
                 kept = {"_id", "id", *expand} if expand else set(about) - {"siblings", "cardData", "sha"}
                 found.append({name: value for name, value in about.items() if name in kept})
@@ -424,17 +428,22 @@ class HubServer:
 
     def _repo(self, request: Request, route: dict[str, str], *, write: bool = False) -> Repository:
         repo = self.repos.get((PLURAL.get(route.get("kind", "").strip("/"), "model"), route["repo"]))
-        if repo is None or (repo.private and request.token not in (self.token, self.read_token)):
+        if repo is None or (repo.private and request.token not in self._known()):
             raise Refusal(404 if request.token else 401, "RepoNotFound", "Repository not found")
         if write:
             self._check_write(request, repo.repo_id)
         return repo
 
     def _check_write(self, request: Request, repo_id: str) -> None:
-        if request.token not in (self.token, self.read_token):
+        if request.token not in self._known():
             raise Refusal(401, message="Invalid credentials in Authorization header")
-        if request.token == self.read_token or repo_id.split("/")[0] not in self.writable:
+        grants = self.grants.get(request.token or "")
+        allowed = grants is None or _may_write(grants, repo_id)
+        if request.token == self.read_token or repo_id.split("/")[0] not in self.writable or not allowed:
             raise Refusal(403, message=f"You don't have the rights to write to {repo_id}")
+
+    def _known(self) -> set[str | None]:
+        return {self.token, self.read_token, *self.grants}
 
     @staticmethod
     def _commit(repo: Repository, revision: str) -> Commit:
@@ -452,6 +461,12 @@ class HubServer:
             raise Refusal(400, message=f"Invalid YAML metadata: {' '.join(str(error).split())}") from error
         if not isinstance(held or {}, dict):
             raise Refusal(400, message="YAML metadata must be a mapping")
+
+
+def _may_write(grants: Mapping[str, Any], repo_id: str) -> bool:
+    """Whether a fine-grained token may write to a repository, which may be one that is not there."""
+    named = [scope["entity"]["name"] for scope in grants["scoped"] if "repo.write" in scope["permissions"]]
+    return "repo.write" in grants["global"] or bool({repo_id, repo_id.split("/")[0]} & set(named))
 
 
 Do = Callable[[HubServer, Request, dict[str, str], dict[str, str]], Answer]

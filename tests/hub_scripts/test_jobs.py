@@ -59,7 +59,7 @@ def test_a_script_says_what_it_needs_and_helps_without_a_network(script: Path, t
 )
 def test_write_access_is_proved_before_anything_is_done(job: Job, name: str, arguments: list[str]) -> None:
     ended = job(name, *arguments, token=None)
-    assert ended.returncode == 1 and "There is no Hugging Face token" in ended.stderr
+    assert ended.returncode == 2 and "There is no Hugging Face token" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -159,6 +159,23 @@ except RowIndexError as error:
     assert len(hub.commits("org/shop")) == 2
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, 4), (429, 4), (412, 4), (403, 2), (None, 4)])
+def test_a_hub_that_gives_up_ends_the_command_otherwise_than_one_that_refuses(hub, shop, tmp_path, status, code):
+    said = f"""
+from rebase_hf.cli import exit_code
+try:
+    {PUSH}
+except RowIndexError as error:
+    print(json.dumps([exit_code(error), str(error)]))
+"""
+    if status is None:
+        hub.url = "http://127.0.0.1:9"
+    else:
+        hub.fail("POST", "/commit/main", status, times=9)
+    ended, error = run(hub, tmp_path, said)
+    assert ended == code and (str(status) if status else "ConnectError") in error, error
+
+
 def test_what_people_wrote_on_the_card_survives_a_push(hub, shop, tmp_path):
     run(hub, tmp_path, PUSH)
     card = files_of(hub)["README.md"].decode()

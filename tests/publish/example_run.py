@@ -210,7 +210,8 @@ def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes:
         '{"stage": "checks", "reason": "duplicate", "text": "a text that stays here"}\n'
     )
     (folder / "student" / "student.json").write_text(
-        '{"format": 1, "kind": "setfit", "base_model": "/home/someone/minilm"}'
+        '{"format": 1, "kind": "setfit", "base_model": "/home/someone/minilm", "files": '
+        '["local.json", "model.safetensors"]}'
     )
     (folder / "student" / "model.safetensors").write_bytes(bytes(range(256)))
     made = Dataset.from_list(rows, features=features(list(SUBJECTS)))

@@ -12,7 +12,7 @@ import pytest
 from rebase_hf.errors import PublishError
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card
-from rebase_hf.publish.hub import push_dataset
+from rebase_hf.publish.hub import push_dataset, push_student
 from tests.doubles.hub_server import HubServer
 from tests.publish.example_run import make_rows, write_run
 
@@ -58,6 +58,7 @@ def test_pushed_dataset_reads_back_and_a_second_push_makes_no_commit(hub: HubSer
 
 def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHub, run: Path) -> None:
     (run / "student" / "local.json").write_text('{"index": "/home/someone/index"}')
+    relist(run, "training.json")
     (run / "student" / "training.json").write_text('{"sources": {"/home/someone/mails": 4}}')
     epochs = [{"sources": {"/home/someone/mails": {"rows": 4, "loss": x, "accuracy": y}}} for x, y in LEARNT]
     (run / "student" / "provenance.json").write_text(json.dumps({"epochs": epochs, "rows": 4, "looked_at": 4}))
@@ -72,10 +73,80 @@ def test_pushed_student_is_the_folder_with_its_card(hub: HubServer, on_hub: OnHu
         set(repo.files)
         == {".gitattributes", "model.safetensors", "figures/worth_it.svg", "figures/learning.svg"} | told
     )
-    assert b"/home/someone" not in repo.files["provenance.json"] + repo.files["training.json"]
+    assert not [name for name, content in repo.files.items() if b"/home/someone" in content]
     assert "| mails | 4 | 0.900 to 0.400 | 0.500 to 0.750 |" in repo.files["README.md"].decode()
     assert repo.card(repo.head)["datasets"] == ["org/triage"]
     assert 'load_student("org/student")' in repo.files["README.md"].decode()
+
+
+def relist(run: Path, *names: str) -> None:
+    """Add names to the files that the student lists as its own."""
+    path = run / "student" / "student.json"
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"files": [*held["files"], *names]}))
+
+
+def test_only_what_the_student_lists_leaves_and_names_no_folder(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    student = run / "student"
+    adapter = {"base_model_name_or_path": "/home/someone/models/llm"}
+    tokenizer = {"name_or_path": "/home/someone/models/llm", "chat_template": "{{ a }}\\n\\n{{ b }}"}
+    for name, text in (
+        ("adapter_config.json", json.dumps(adapter)),
+        ("tokenizer_config.json", json.dumps(tokenizer)),
+        ("tokenizer.json", '{"model": {"vocab": {"/usr/lib/x": 1}}}'),
+        ("training_args.bin", "hf_" + "secret" * 4),
+        ("checkpoint-10/optimizer.pt", "o"),
+        ("checkpoint-10/trainer_state.json", "{}"),
+        ("runs/events.out.tfevents.1.someones-laptop", "e"),
+        (".env", "e"),
+        ("notes.txt", "of /home/someone"),
+    ):
+        (student / name).parent.mkdir(exist_ok=True)
+        (student / name).write_text(text)
+    relist(run, "adapter_config.json", "tokenizer_config.json", "tokenizer.json", "training_args.bin", ".env")
+    on_hub(f"{TRY}\n    result = push_student(sys.argv[1], 'org/student')", run)
+    files = hub.repos["model", "org/student"].files
+    own = {"student.json", "model.safetensors", "adapter_config.json"}
+    tokens = {"tokenizer_config.json", "tokenizer.json"}
+    assert set(files) == {".gitattributes", "README.md", "figures/worth_it.svg"} | own | tokens
+    assert not [name for name, content in files.items() if b"/home/someone" in content]
+    assert json.loads(files["adapter_config.json"]) == {"base_model_name_or_path": "llm"}
+    assert json.loads(files["tokenizer_config.json"]) == tokenizer | {"name_or_path": "llm"}
+    assert files["tokenizer.json"] == (student / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda student: (student / "student.json").unlink(), "has no student.json"),
+        (lambda student: (student / "student.json").write_text('{"format": 1, "kind": "setfit"}'), "does not list"),
+        (lambda student: (student / "student.json").write_text("{"), "can't be read"),
+        (lambda student: (student / "model.safetensors").unlink(), "lacks `model.safetensors`"),
+    ],
+)
+def test_what_is_no_complete_student_is_not_published(run: Path, change: Callable[[Path], Any], said: str) -> None:
+    change(run / "student")
+    with pytest.raises(PublishError, match=said):
+        push_student(run, "org/student")
+
+
+def test_files_of_an_earlier_student_go_when_the_new_one_lacks_them(hub: HubServer, on_hub: OnHub, run: Path) -> None:
+    code = f"{TRY}\n    result = push_student(sys.argv[1], 'org/student')"
+    (run / "student" / "head.safetensors").write_bytes(b"head")
+    epochs = [{"sources": {"mails": {"rows": 4, "loss": x, "accuracy": y}}} for x, y in LEARNT]
+    (run / "student" / "provenance.json").write_text(json.dumps({"epochs": epochs, "rows": 4, "looked_at": 4}))
+    (run / "student" / "model_head.pkl").write_bytes(b"a pickle")
+    relist(run, "head.safetensors", "model_head.pkl")
+    on_hub(code, run)
+    hub.add_repo("org/student", {"NOTES.txt": "mine"}, repo_type="model")
+    for name in ("head.safetensors", "model_head.pkl", "provenance.json"):
+        (run / "student" / name).unlink()
+    (run / "student" / "student.json").write_text('{"format": 1, "kind": "encoder", "files": ["model.safetensors"]}')
+    on_hub(code, run)
+    repo = hub.repos["model", "org/student"]
+    kept = {".gitattributes", "NOTES.txt", "README.md", "figures/worth_it.svg"}
+    assert set(repo.files) == kept | {"student.json", "model.safetensors"}
+    assert len(repo.commits) == 4
 
 
 def test_other_configurations_and_a_persons_notes_survive(
@@ -133,7 +204,14 @@ def test_a_push_that_fails_leaves_nothing_half_done_and_can_be_repeated(
     assert on_hub(code, run) == f"{hub.url}/datasets/org/triage"
 
 
-@pytest.mark.parametrize(("license_", "said"), [(None, "unknown licence"), ("odbl", "can't be combined")])
+@pytest.mark.parametrize(
+    ("license_", "said"),
+    [
+        (None, "unknown licence"),
+        ("odbl", "can't be combined"),
+        ("proprietary-research-only", "no licence whose terms"),
+    ],
+)
 def test_unknown_or_conflicting_licences_are_refused_before_anything_is_sent(
     tmp_path: Path, license_: str | None, said: str
 ) -> None:
@@ -165,6 +243,25 @@ def test_what_the_last_run_measured_does_not_stay_on_the_card(run: Path) -> None
     assert "metrics:" not in merged
 
 
+def test_rows_do_not_tell_folders_of_this_machine(hub: HubServer, on_hub: OnHub, tmp_path: Path) -> None:
+    rows = make_rows("/home/someone/models/llm")
+    for row in rows[28:48]:
+        row["provenance"] |= {"url": "file:///home/someone/data/mails.csv"}
+        row["sources"][0] |= {"dataset": "/home/someone/data/mails"}
+    for redacted, name in ((False, "org/triage"), (True, "org/redacted")):
+        run = with_private_rows(write_run(tmp_path / name, rows)) if redacted else write_run(tmp_path / name, rows)
+        on_hub(f"{TRY}\n    result = push_dataset(sys.argv[1], {name!r}, redact={redacted})", run)
+        files = hub.repos["dataset", name].files
+        assert not [file for file, content in files.items() if b"/home/someone" in content]
+        tables = [pq.read_table(pa.BufferReader(files[f"data/{s}.parquet"])) for s in ("train", "validation")]
+        pushed = [row for table in tables for row in table.to_pylist()]
+        assert {row["provenance"]["teacher"] for row in pushed} == {"llm"}
+        assert [row["provenance"]["url"] for row in pushed[28:48]] == ["mails.csv"] * 20
+        assert [row["sources"][0]["dataset"] for row in pushed[28:48]] == ["mails"] * 20
+        assert pushed[0]["provenance"]["url"] == "https://huggingface.co/datasets/acme/helpdesk-mail"
+        assert tables[0].schema.metadata == pq.read_schema(run / "data" / "train.parquet").metadata
+
+
 def with_private_rows(run: Path) -> Path:
     """Put an address and a number into one row of a run, and its card's first example."""
     path = run / "data" / "train.parquet"
@@ -183,7 +280,7 @@ def test_what_looks_personal_stops_a_push_until_it_is_said_what_to_do(
     refused = on_hub(code, with_private_rows(run))
     assert "of kind `email` (train row 0, message" in refused and "--redact" in refused
     assert "ann.berg" not in refused
-    assert not hub.commits("org/triage")[1:]
+    assert ("dataset", "org/triage") not in hub.repos
     code = f"""{TRY}
     from datasets import load_dataset
     push_dataset(sys.argv[1], "org/triage", redact=True)

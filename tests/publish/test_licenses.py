@@ -33,6 +33,9 @@ def test_agreeing_or_most_restrictive_licence_is_taken(held: list[str], derived:
         (["cc-by-sa-4.0", "cc-by-nc-4.0"], "can't be combined"),
         (["llama3", "mit"], "can't be combined"),
         (["`x` |", "mit"], "unknown licence: org/0"),
+        (["proprietary-research-only"], "proprietary-research-only is no licence whose terms are known here: org/0"),
+        (["cc", "cc"], "cc is no licence whose terms are known here: org/0, org/1"),
+        (["cc0-1.0", "mitt"], "mitt is no licence whose terms are known here: org/1"),
     ],
 )
 def test_what_does_not_add_up_is_said_and_never_guessed(held: list[str | None], said: str) -> None:
@@ -73,11 +76,17 @@ def test_the_teachers_licence_counts_where_it_is_known(sources, teacher, derived
         ("cc-by-sa-4.0", "llama3.1", "can't be combined"),
         ("mit", "cc-by-nc-nd-4.0", "forbids derivatives: the teacher"),
         (None, "mit", "unknown licence: org/0"),
+        ("cc0-1.0", "lab-terms", "lab-terms is no licence whose terms are known here: the teacher"),
     ],
 )
 def test_a_teacher_whose_licence_does_not_fit_is_a_problem(sources, teacher, said) -> None:
     found = with_teacher(derive_license({"org/0": sources}), teacher)
     assert found.identifier is None and said in "; ".join(found.problems)
+
+
+def test_a_teachers_licence_that_is_no_known_one_is_a_problem_without_sources_too() -> None:
+    found = with_teacher(derive_license({}), "lab-terms")
+    assert found.identifier is None and "lab-terms is no licence" in found.problems[0]
 
 
 @pytest.mark.parametrize(

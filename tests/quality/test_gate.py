@@ -35,7 +35,7 @@ QA = Task.load(
     }
 )
 COPY = Task.load({"name": "copy", "instruction": "Copy.", "examples": [{"input": "a", "output": "a"}]})
-SOURCE = SourceRow("org/mails", "en", "train", "abc", 7, "mit", "https://hub/org/mails", {"text": "x"})
+SOURCE = SourceRow("org/mails", "en", "train", "abc", 7, "mit", "https://hub.net/org/mails", {"text": "x"})
 SHOT = SourceRow("org/shots", None, "train", None, 1, None, None, {"text": "y"})
 DRAFT = Draft((Message("user", "?"),), None, row=RetrievedRow(SOURCE, 0.12345678), shots=(("shot", SHOT),))
 
@@ -66,7 +66,7 @@ def test_a_good_answer_becomes_an_example_with_its_provenance():
         "revision": "abc",
         "row": 7,
         "license": "mit",
-        "url": "https://hub/org/mails",
+        "url": "https://hub.net/org/mails",
         "score": 0.123457,
         "method": "rebase",
         "teacher": "m",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from rebase_hf.public_text import public
 from rebase_hf.publish.cards import render_dataset_card
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.public_text import public
 
 Format = Literal["parquet", "jsonl"]
 # Of every entry: the same dataset gives the same bytes.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rebase_hf.public_text import public, shorten
 from rebase_hf.publish.findings import funnel
 from rebase_hf.publish.finished_run import FinishedRun
-from rebase_hf.publish.public_text import public, shorten
 from rebase_hf.rows import RetrievedRow
 from rebase_space.finding import Found
 from rebase_space.running import Progress

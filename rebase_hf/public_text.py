@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
-_SECRET = re.compile(r"\b(?:(?:hf|api|ghp|gho)_[A-Za-z0-9]{8,}|(?:sk|glpat)-[A-Za-z0-9_-]{16,})")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
+from rebase_hf.secrets_in_text import without_secrets
+
 # What may stand between two separators of a path; blanks, where a separator follows and no word is an option.
 _FOLDER = r"[\w.@+()-]+(?: (?!-)[\w.@+()-]+){0,4}[/\\]"
 # A path that starts at the root, a home or a drive: `/home/me/index`, never the `//host/path` of a URL.
@@ -76,11 +76,11 @@ def public_name(name: str) -> str:
 
 
 def _public_word(word: str) -> str:
-    return _public_text(public_name(_SECRET.sub("***", word)))
+    return _public_text(public_name(without_secrets(word)))
 
 
 def _public_text(text: str) -> str:
-    text = _CREDENTIALS.sub("", _SECRET.sub("***", text))
+    text = without_secrets(text)
     text = _HOST.sub(lambda host: PRIVATE_HOST if _is_private(host[0]) else host[0], text)
     return _ABSOLUTE_PATH.sub("", _PRIVATE_ADDRESS.sub(PRIVATE_HOST, text))
 

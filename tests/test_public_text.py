@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rebase_hf.publish.public_text import fenced, markdown, public, public_name, script_json
+from rebase_hf.public_text import fenced, markdown, public, public_name, script_json
 
 
 @pytest.mark.parametrize(
