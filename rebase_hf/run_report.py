@@ -17,6 +17,7 @@ from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan
 from rebase_hf.quality.balance import label_balance
 from rebase_hf.rehearsal import prepared_of
+from rebase_hf.run_contamination import run_contamination
 from rebase_hf.run_diversity import run_diversity
 from rebase_hf.run_folder import decided_records
 from rebase_hf.task import Task
@@ -89,6 +90,7 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "splits": dict(splits),
         **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
         "diversity": run_diversity(plan, texts, made_from),
+        "contamination": run_contamination(plan),
     }
 
 

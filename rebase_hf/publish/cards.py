@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
+from rebase_hf.publish.contamination_findings import contamination
 from rebase_hf.publish.findings import (
     dataset_limits,
     diversity_rows,
@@ -57,6 +58,7 @@ def render_dataset_card(run: RunPath | FinishedRun, *, repo_id: str | None = Non
         source_rows=[_source_row(source) for source in folder.sources],
         funnel=funnel(report),
         diversity=diversity_rows(report),
+        contamination=contamination(report),
         shown=_shown_examples(folder),
         limits=dataset_limits(folder),
         worth=worth_it(report),

@@ -6,6 +6,7 @@ from typing import Any
 
 from rebase_hf.publish.card_metadata import pretty_name
 from rebase_hf.publish.compared_texts import MEASURES, compare_texts
+from rebase_hf.publish.contamination_findings import contamination
 from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line, teacher_terms
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.papers import METHODS
@@ -48,6 +49,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         sums=[stage["sum"] for stage in funnel(report) if stage["sum"]],
         costs=_costs(report),
         diversity=diversity_rows(report),
+        contamination=[_plain(told) for told in contamination(report)],
         compared=compare_texts(folder, against),
         measures=MEASURES,
         learning=learning_by_source(folder.path),

@@ -120,6 +120,7 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         {"dataset": d, "config": c, "split": s, "revision": r, "license": lic, "language": ["en"], "rows": 120}
         for d, c, s, r, lic, _, _ in SOURCES
     ]
+    words = {"words_in_a_row": 13, "short_texts_from": 20}
     return {
         "command": "rebase-hf run examples/support-triage/task.yaml --index /home/someone/private/index "
         "--teacher few-shot --num-examples 60 --output runs/demo",
@@ -149,11 +150,11 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "asked_for": 60,
         "retrieved": 140,
-        "dropped_before": {"source_cap": 22, "near_duplicate": 13, "evaluation_overlap": 2},
+        "dropped_before": {"source_cap": 22, "near_duplicate_row": 13, "in_evaluation_set": 2},
         "asked": 103,
         "outputs": 103,
         "examples": len(rows),
-        "dropped": {"low_confidence": 31, "duplicate": 6, "copied_example": 2},
+        "dropped": {"low_confidence": 31, "duplicate_output": 6, "few_shot_copy": 1, "in_evaluation_set": 1},
         "quarantined": 4,
         "quarantined_reasons": {"too_long": 4},
         "stopped": None,
@@ -179,6 +180,13 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "sources": {"count": 60, "kinds": 3, "entropy": 1.0114, "effective": 2.7494},
             "pairwise_similarity": 0.241,
             "evaluation": {"rows": 60, "nearest": 0.612, "mauve": 0.704},
+        },
+        "contamination": {
+            "sets": [{"name": "eval.jsonl", "rows": 90}, {"name": "open/mail-triage::test", "rows": 1200}],
+            "before_asking": {"of": "retrieved rows", **words, "similarity": 0.95},
+            "passages": None,
+            "outputs": {**words, "near_duplicate": 0.6, "similarity": None},
+            "own_family": True,
         },
         "evaluation": {"rows": 90, "source": "/home/someone/private/eval.jsonl"},
         "student": {"accuracy": 0.871, "accuracy_std": 0.014, "macro_f1": 0.862, "macro_f1_std": 0.016},
