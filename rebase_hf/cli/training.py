@@ -38,6 +38,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     """Train the student of a run folder, compare it with its baselines, and add both to its report."""
     from datasets import Dataset
 
+    from rebase_hf.publish.base_model import describe_base_models
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
     from rebase_hf.students.named import kind_for
@@ -69,9 +70,22 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
         report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
     student.save(folder / "student", pickle=training.pickle)
+    report["base_models"] = describe_base_models(
+        _base_models(student, training.base_model or kind.default_model, training.options.get("reranker_model"))
+    )
     report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
+
+
+def _base_models(student: Any, base_model: str, reranker: str | None) -> dict[str, str]:
+    """Return by role what a student was trained from, each a folder or a Hub id."""
+    from rebase_hf.publish.base_model import RERANKER, STUDENT
+
+    found = {STUDENT: base_model}
+    if student.facts.get("reranker"):
+        found[RERANKER] = reranker or student.facts["reranker"]["base_model"]
+    return found
 
 
 def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:

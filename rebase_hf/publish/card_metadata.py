@@ -3,6 +3,7 @@
 from typing import Any
 
 from rebase_hf.index.index_card import LICENSE_IDS
+from rebase_hf.publish.base_model import base_models_of, student_license
 from rebase_hf.publish.finished_run import FinishedRun, is_hub_id
 from rebase_hf.publish.licenses import License
 from rebase_hf.publish.public_text import public_name
@@ -49,14 +50,14 @@ def student_metadata(folder: FinishedRun, *, dataset_id: str | None = None) -> A
     """Return the `ModelCardData` of a run's student."""
     from huggingface_hub import ModelCardData
 
-    base_model = folder.base_model
+    ids = [base.hub_id for base in base_models_of(folder)]
     results = _results(folder)
     return ModelCardData(
-        base_model=base_model if is_hub_id(base_model) else None,
+        base_model=ids[0] if ids else None,  # a reranker is another model beside it
         datasets=[dataset_id] if dataset_id else None,
         language=[folder.task.language],
         library_name=_library(folder),
-        **_license_metadata(folder.license),
+        **_student_license_metadata(folder),
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=folder.task.name if results else None,
         eval_results=results or None,
@@ -83,6 +84,15 @@ def _license_metadata(found: License) -> dict[str, Any]:
         known = found.identifier in LICENSE_IDS  # the Hub takes no other
         return {"license": found.identifier} if known else {"license": "other", "license_name": found.identifier}
     return {"license": "other", "license_name": "see-sources"} if found.problems else {}
+
+
+def _student_license_metadata(folder: FinishedRun) -> dict[str, Any]:
+    found = student_license(folder)
+    held = [base.license for base in base_models_of(folder) if base.license.identifier == "other"]
+    if found.identifier != "other" or not held:
+        return _license_metadata(found)
+    link = {"license_link": held[0].link} if held[0].link else {}
+    return {"license": "other", "license_name": held[0].name or "see-base-model", **link}
 
 
 def _results(folder: FinishedRun) -> list[Any]:

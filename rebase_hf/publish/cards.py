@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from rebase_hf.publish.base_model import base_models_of, built_with, student_license
 from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
 from rebase_hf.publish.contamination_findings import contamination
 from rebase_hf.publish.findings import (
@@ -93,7 +94,9 @@ def render_student_card(
         papers=papers,
         repo_id=repo_id,
         dataset_id=dataset_id,
-        base_model=folder.base_model,
+        bases=base_models_of(folder),
+        license=student_license(folder),
+        built_with=built_with(folder),
         example=_python_literal(folder),
         index=_student_index(folder),
         teacher=teacher_line(report),

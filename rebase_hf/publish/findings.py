@@ -5,7 +5,7 @@ from typing import Any
 
 from rebase_hf.publish.finished_run import FinishedRun, Source
 from rebase_hf.publish.public_text import markdown, public, public_name
-from rebase_hf.publish.teacher_terms import TeacherLicense
+from rebase_hf.publish.teacher_terms import TeacherLicense, few_shot_base
 
 
 def teacher_line(report: Mapping[str, Any]) -> str | None:
@@ -19,11 +19,18 @@ def teacher_line(report: Mapping[str, Any]) -> str | None:
 
 
 def teacher_terms(report: Mapping[str, Any]) -> str | None:
-    """Return what is known of the teacher's licence and its terms on outputs, in Markdown; None where no LLM wrote."""
+    """Return what is known of the teacher's licence and its terms on outputs, in Markdown; None where nobody taught.
+
+    Of the few-shot teacher it is the licence of the encoder that it was trained from.
+    """
     teacher = report.get("teacher") or {}
-    if not teacher.get("model") or teacher.get("kind") in ("few-shot", "none"):
+    if not teacher.get("model") or teacher.get("kind") == "none":
         return None
-    return TeacherLicense.of(report).sentence()
+    said = TeacherLicense.of(report).sentence()
+    if teacher.get("kind") == "few-shot":
+        encoder = few_shot_base(teacher).replace("`", "")
+        return f"It was trained on the task's examples from `{encoder}`, and only labels. {said}"
+    return said
 
 
 def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:

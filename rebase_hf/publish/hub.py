@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rebase_hf.errors import PublishError
+from rebase_hf.publish.base_model import check_student_license, with_models_looked_up
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
@@ -134,6 +135,7 @@ def push_student(
         api = hub_api(token)
         prove(api, repo_id, "model")
         folder = _with_teacher(api, folder, named)
+        check_student_license(folder, repo_id)
         make_repo(api, repo_id, "model", private, reasons_for_private(api, folder, dataset_id))
         parent, held = repo_state(api, repo_id, "model")
         card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
@@ -198,6 +200,7 @@ def _check_license(folder: FinishedRun) -> None:
 
 def _with_teacher(api: "HfApi", folder: FinishedRun, named: TeacherLicense | None) -> FinishedRun:
     """Return the run with what is known of its teacher's licence; where nobody said, the model's card is asked."""
+    folder = with_models_looked_up(api, folder)
     teacher = folder.report.get("teacher") or {}
     if named is not None or teacher.get("license") or teacher.get("kind") in ("few-shot", "none"):
         return folder

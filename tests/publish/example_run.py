@@ -12,6 +12,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 ROOT = Path(__file__).parents[2]
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 EXAMPLES = ROOT / "model_cards" / "examples"
 
 TASK = """\
@@ -133,7 +134,7 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "index": {
             "path": "/home/someone/private/index",
             "fingerprint": "ab" * 32,
-            "encoder": {"name": "sentence-transformers/all-MiniLM-L6-v2", "identity": "cd" * 32, "dimension": 384},
+            "encoder": {"name": ENCODER, "identity": "cd" * 32, "dimension": 384},
             "rows": 360,
             "vectors": 700,
             "sources": indexed,
@@ -143,10 +144,11 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "teacher": {
             "target": "few-shot",
-            "model": "few-shot (SetFit on 3 examples)",
-            "revision": None,
+            "model": f"few-shot:{ENCODER}",
+            "revision": "cd" * 32,
             "kind": "few-shot",
-            "license": None,
+            "license": "apache-2.0",
+            "license_from": "card",
         },
         "asked_for": 60,
         "retrieved": 140,
@@ -201,14 +203,15 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "per_seed": {"student": [0.856, 0.871, 0.886], "few_examples": [0.744, 0.789, 0.843]},
             "train_rows": 54,
             "few_examples": 3,
-            "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+            "base_model": ENCODER,
         },
+        "base_models": [{"role": "base model", "name": ENCODER, "license": "apache-2.0", "license_from": "card"}],
     }
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
     """Write the run into `folder`, with top-level keys of its report changed, and return `folder`."""
-    rows = make_rows("few-shot (SetFit on 3 examples)") if rows is None else rows
+    rows = make_rows(f"few-shot:{ENCODER}") if rows is None else rows
     report = make_report(rows) | changes
     (folder / "data").mkdir(parents=True)
     (folder / "student").mkdir()
@@ -218,7 +221,7 @@ def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes:
         '{"stage": "checks", "reason": "duplicate", "text": "a text that stays here"}\n'
     )
     (folder / "student" / "student.json").write_text(
-        '{"format": 1, "kind": "setfit", "base_model": "/home/someone/minilm"}'
+        json.dumps({"format": 1, "kind": "setfit", "base_model": ENCODER})
     )
     (folder / "student" / "model.safetensors").write_bytes(bytes(range(256)))
     made = Dataset.from_list(rows, features=features(list(SUBJECTS)))

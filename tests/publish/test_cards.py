@@ -100,6 +100,7 @@ def test_missing_figures_are_left_out(tmp_path: Path) -> None:
     assert "How diverse it is" not in text
     assert "Was it worth it" not in text
     assert "What it cost" not in text
+    (run / "student/student.json").write_text(json.dumps({"kind": "setfit", "base_model": "/home/someone/minilm"}))
     student = render_student_card(run)
     assert "model-index" not in student
     assert "None" not in text + student

@@ -55,6 +55,7 @@ def test_without_sources_there_is_no_licence_and_no_problem() -> None:
         (["cc0-1.0"], "gemma", "gemma", "more restrictive"),
         (["cc-by-sa-4.0"], "apache-2.0", "cc-by-sa-4.0", "asks for no more"),
         (["mit"], "mit", "mit", "The teacher's licence is the same."),
+        (["llama3.1"], "mit", "llama3.1", "asks for no more"),
         (["mit"], "other", "mit", "All sources"),
         (["mit"], None, "mit", "All sources"),
         ([], "apache-2.0", "apache-2.0", "the teacher's licence"),
