@@ -1,5 +1,6 @@
 """The metadata of cards: what the Hub reads of a dataset and of a student."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rebase_hf.index.index_card import LICENSE_IDS
@@ -7,8 +8,9 @@ from rebase_hf.publish.base_model import base_models_of, student_license
 from rebase_hf.publish.finished_run import FinishedRun, is_hub_id
 from rebase_hf.publish.licenses import License
 from rebase_hf.publish.public_text import public_name
+from rebase_hf.students.answer_windows import split_inputs
 from rebase_hf.students.named import kind_for
-from rebase_hf.students.saving import ADAPTER
+from rebase_hf.students.saving import ADAPTER, PICKLE
 
 CONFIG = "default"
 TASK_CATEGORIES = {
@@ -63,7 +65,7 @@ def student_metadata(folder: FinishedRun, *, dataset_id: str | None = None) -> A
         eval_results=results or None,
         pipeline_tag=TASK_CATEGORIES[folder.task.kind],
         tags=["rebase_hf", "distillation", folder.method],
-        widget=[{"text": folder.task.input_text(example)} for example in folder.task.examples[:3]],
+        widget=[_widget(folder, example) for example in folder.task.examples[:3]],
     )
 
 
@@ -72,11 +74,21 @@ def student_kind(folder: FinishedRun) -> str:
     return str(folder.student.get("kind") or kind_for(folder.task).name)
 
 
+def _widget(folder: FinishedRun, example: Mapping[str, str]) -> dict[str, str]:
+    """Return what the Hub's page fills in for one of the task's examples; a question has its text beside it."""
+    if not folder.task.extractive:
+        return {"text": folder.task.input_text(example)}
+    question, context = split_inputs(folder.task, example)
+    return {"text": question, "context": context}
+
+
 def _library(folder: FinishedRun) -> str:
-    """Return the library that reads the student's folder without this one."""
+    """Return the library that reads the student's folder without this one; of a head it can't read, all but that."""
     if (folder.path / "student" / ADAPTER).is_file():
         return "peft"
-    return "setfit" if student_kind(folder) in ("setfit", "linear") else "transformers"
+    if student_kind(folder) not in ("setfit", "linear"):
+        return "transformers"
+    return "setfit" if (folder.path / "student" / PICKLE).is_file() else "sentence-transformers"
 
 
 def _license_metadata(found: License) -> dict[str, Any]:

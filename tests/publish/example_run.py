@@ -273,6 +273,7 @@ def render_examples() -> dict[str, str]:
 
     with tempfile.TemporaryDirectory() as folder:
         run = write_run(Path(folder) / "demo")
+        (run / "student" / "model_head.pkl").touch()
         asked = write_watched(Path(folder) / "asked")
         return {
             "dataset.md": render_dataset_card(run),
