@@ -86,6 +86,11 @@ class FinishedRun:
         return cls(path, report, task)
 
     @property
+    def folder_name(self) -> str:
+        """The run folder's name, which `datasets` wants to know: it loads no `.`."""
+        return self.path.resolve().name
+
+    @property
     def method(self) -> str:
         """The method's name."""
         return str(self.report.get("method") or "rebase")
