@@ -21,6 +21,7 @@ from rebase_hf.run_contamination import run_contamination
 from rebase_hf.run_diversity import run_diversity
 from rebase_hf.run_folder import decided_records
 from rebase_hf.task import Task
+from rebase_hf.teacher.latency import latency_report
 
 VERSIONS_OF = (
     "rebase-hf",
@@ -82,6 +83,7 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "from_journal": usage.get("from_journal", 0),
         "tokens": {"prompt": usage.get("prompt_tokens", 0), "completion": usage.get("completion_tokens", 0)},
         "cost": usage.get("cost"),
+        "latency": latency_report(usage.get("durations", {})),
         "seconds": {name: round(value, 2) for name, value in usage.get("seconds", {}).items()},
         "sources": dict(sources.most_common()),
         "labels": {label: labels[label] for label in plan.task.labels},

@@ -44,6 +44,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         teacher=(teacher_line(report) or "").replace("`", ""),
         terms=_plain(teacher_terms(report) or ""),
         figures=drawn,
+        figure_titles=TITLES,
         tiles=_tiles(folder),
         worth=worth_it(report),
         sums=[stage["sum"] for stage in funnel(report) if stage["sum"]],

@@ -23,7 +23,9 @@ TITLES = {
     "cartography": "Map of the training rows",
     "worth_it": "Was it worth it",
     "time": "Seconds by stage",
+    "latency": "Seconds until an answer was there",
 }
+WITHIN = {"p50": "half of the answers", "p90": "9 of 10 answers", "p99": "99 of 100 answers"}
 # Those that say something of a student.
 OF_STUDENT = ("worth_it", "learning", "cartography")
 
@@ -56,7 +58,7 @@ def draw_figures(folder: FinishedRun, against: Sequence[str | Path] = ()) -> dic
         drawn["copied"] = figures.histogram(TITLES["copied"], copied, low=0.0, high=1.0)
     if compared := compare_texts(folder, against):
         drawn["texts"] = figures.grouped(TITLES["texts"], compared)
-    return drawn | draw_student_figures(folder) | _time(folder)
+    return drawn | draw_student_figures(folder) | _time(folder) | _latency(folder)
 
 
 def figure_files(drawn: Mapping[str, str]) -> dict[str, str]:
@@ -81,3 +83,11 @@ def draw_student_figures(folder: FinishedRun) -> dict[str, str]:
 def _time(folder: FinishedRun) -> dict[str, str]:
     seconds = folder.report.get("seconds")
     return {"time": figures.bars(TITLES["time"], seconds, digits=1, unit=" s")} if seconds else {}
+
+
+def _latency(folder: FinishedRun) -> dict[str, str]:
+    latency = folder.report.get("latency")
+    if not latency:
+        return {}
+    shown = {told: latency[name] for name, told in WITHIN.items()}
+    return {"latency": figures.bars(TITLES["latency"], shown, digits=2, unit=" s")}

@@ -247,6 +247,7 @@ def write_watched(folder: Path) -> Path:
     teacher = {"target": "http://127.0.0.1:8080", "model": "lab/large-chat", "revision": "7a" * 20, "kind": "endpoint"}
     licensed = {"license": "apache-2.0", "license_from": "card"}
     asked = {"requests": 109, "from_journal": 12, "tokens": {"prompt": 48_210, "completion": 9_377}, "cost": 0.0412}
+    asked["latency"] = {"answers": 109, "p50": 0.842, "p90": 1.43, "p99": 2.61}
     asked["command"] = make_report(rows)["command"].replace("--teacher few-shot", "--teacher http://gpu-box:8080")
     write_run(folder, rows, teacher=teacher | licensed, **asked)
     epochs = []

@@ -49,6 +49,14 @@ def test_report_stands_alone_and_holds_every_row(run: Path) -> None:
     assert "How diverse the texts are" in text and "93.3%" in text
 
 
+def test_how_long_answers_took_is_shown_where_it_is_known(run: Path, tmp_path: Path) -> None:
+    assert "Seconds until an answer" not in write_report(run).read_text(encoding="utf-8")
+    told = {"answers": 1109, "p50": 0.842, "p90": 1.43, "p99": 2.61}
+    text = write_report(write_run(tmp_path / "asked", latency=told)).read_text(encoding="utf-8")
+    assert "Of 1,109 answers" in text and "half of the answers" in text and "2.61 s" in text
+    assert (tmp_path / "asked/figures/latency.svg").is_file()
+
+
 def test_rows_are_data_in_the_report(tmp_path: Path) -> None:
     rows = make_rows("teacher")
     rows[0]["message"] = hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)>"
