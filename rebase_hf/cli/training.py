@@ -41,6 +41,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     from rebase_hf.publish.base_model import describe_base_models
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
+    from rebase_hf.students.learning_map import write_map
     from rebase_hf.students.named import kind_for
     from rebase_hf.students.replacing import check_destination
 
@@ -73,7 +74,10 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     report["base_models"] = describe_base_models(
         _base_models(student, training.base_model or kind.default_model, training.options.get("reranker_model"))
     )
-    report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
+    trained = time.monotonic()
+    report["learning"] = write_map(student, dataset, folder / "student", seed=training.seed)
+    took = {"train": round(trained - began, 2), "map": round(time.monotonic() - trained, 2)}
+    report["seconds"] = report["seconds"] | took
     write_report_json(folder, report)
     return report
 

@@ -55,6 +55,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         measures=MEASURES,
         learning=learning_by_source(folder.path),
         mapped=learning_map(folder.path),
+        unmapped=_plain((report.get("learning") or {}).get("left_out") or ""),
         limits=[_plain(limit) for limit in dataset_limits(folder)],
         rows=script_json(embedded_rows(folder)),
         count=sum(folder.split_sizes.values()),

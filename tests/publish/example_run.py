@@ -11,6 +11,8 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from rebase_hf.students.learning_map import LEARNER
+
 ROOT = Path(__file__).parents[2]
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 EXAMPLES = ROOT / "model_cards" / "examples"
@@ -257,12 +259,18 @@ def write_watched(folder: Path) -> Path:
             for i, (dataset, *_, count) in enumerate(SOURCES)
         }
         epochs.append({"epoch": epoch, "step": 10 * epoch, "sources": sources})
-    told = {"column": "provenance.dataset", "rows": 54, "looked_at": 54, "epochs": epochs}
+    learner = {"learner": LEARNER}
+    told = {"column": "provenance.dataset", "rows": 54, "looked_at": 54, "epochs": epochs} | learner
     points = [
         {"confidence": 0.3 + i / 80, "variability": 0.3 - i / 200, "correctness": min(i // 15, 3) / 3, "label": i % 3}
         for i in range(54)
     ]
-    mapped = {"epochs": 3, "share": 0.83, "kept": 45, "rows": [p | {"kept": i >= 9} for i, p in enumerate(points)]}
+    mapped = {
+        "epochs": 3,
+        "share": 0.83,
+        "kept": 45,
+        "rows": [p | {"kept": i >= 9} for i, p in enumerate(points)],
+    } | learner
     (folder / "student" / "provenance.json").write_text(json.dumps(told))
     (folder / "student" / "cartography.json").write_text(json.dumps(mapped))
     return folder
