@@ -17,6 +17,7 @@ from rebase_hf.publish.report_rows import embedded_rows
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.training_findings import learning_by_source, learning_map
 from rebase_hf.publish.worth_it import worth_it
+from rebase_hf.run_folder import write_atomically
 from rebase_hf.svg import standalone
 
 
@@ -32,7 +33,8 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         MissingExtraError: `png` is true, and Pillow is not installed.
     """
     folder = FinishedRun.open(run)
-    drawn = draw_figures(folder, against)
+    compared = compare_texts(folder, against)
+    drawn = draw_figures(folder, compared)
     _write_figures(folder.path / "figures", drawn, png=has_pillow() if png is None else png)
     report = public(folder.report)
     page = environment().get_template("report.html.jinja").render(
@@ -51,7 +53,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         costs=_costs(report),
         diversity=diversity_rows(report),
         contamination=[_plain(told) for told in contamination(report)],
-        compared=compare_texts(folder, against),
+        compared=compared,
         measures=MEASURES,
         learning=learning_by_source(folder.path),
         mapped=learning_map(folder.path),
@@ -61,7 +63,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         count=sum(folder.split_sizes.values()),
     )  # fmt: skip
     path = folder.path / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page)
     return path
 
 
@@ -72,12 +74,15 @@ def _plain(text: str) -> str:
 
 def _write_figures(folder: Path, drawn: dict[str, str], *, png: bool) -> None:
     folder.mkdir(exist_ok=True)
-    for stale in (folder / f"{name}.{kind}" for name in TITLES for kind in ("svg", "png")):
-        stale.unlink(missing_ok=True)
+    written = set()
     for name, svg in figure_files(drawn).items():
-        (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
+        write_atomically(folder / f"{name}.svg", standalone(svg))
+        written |= {f"{name}.svg"}
         if png:
-            (folder / f"{name}.png").write_bytes(to_png(svg))
+            write_atomically(folder / f"{name}.png", to_png(svg))
+            written |= {f"{name}.png"}
+    for stale in {f"{name}.{kind}" for name in TITLES for kind in ("svg", "png")} - written:
+        (folder / stale).unlink(missing_ok=True)
 
 
 def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:

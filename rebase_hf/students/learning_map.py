@@ -21,7 +21,7 @@ from rebase_hf.students.row_columns import spread_rows
 from rebase_hf.students.student import Input, Student, TrainingRow, training_rows
 
 # One forward pass over as many rows is all that a map costs.
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 NO_SOURCE = "(none)"
 CARTOGRAPHY, PROVENANCE = "cartography.json", "provenance.json"
 LEARNER = "a linear head on what the student's encoder says of the rows, each judged by a head that never saw it"

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from rebase_hf.errors import MissingExtraError, PublishError
-from rebase_hf.publish.cards import render_student_card
-from rebase_hf.publish.compared_texts import compare_texts, labels_before
+from rebase_hf.publish.cards import render_dataset_card, render_student_card
+from rebase_hf.publish.compared_texts import compare_texts, labels_before, varied
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.png import has_pillow
 from rebase_hf.publish.report import write_report
@@ -122,6 +123,27 @@ def test_every_figure_is_there_as_png_too(run: Path) -> None:
     before = {path.name: path.read_bytes() for path in (run / "figures").glob("*.png")}
     write_report(run)
     assert before == {path.name: path.read_bytes() for path in (run / "figures").glob("*.png")}
+
+
+def test_texts_are_measured_once_for_card_and_report(run: Path) -> None:
+    varied.cache_clear()
+    write_report(run)
+    assert (varied.cache_info().misses, varied.cache_info().hits) == (2, 0)
+    render_dataset_card(run)
+    assert varied.cache_info().misses == 2
+
+
+def test_a_reader_of_the_report_sees_the_old_or_the_new_one_whole(run: Path, tmp_path: Path) -> None:
+    held = [write_report(run), run / "figures/funnel.svg"]
+    for number, path in enumerate(held):
+        os.link(path, tmp_path / str(number))  # as a reader has it that opened it before
+    before = [path.read_bytes() for path in held]
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps(report | {"retrieved": 999, "statement": "Another."}))
+    write_report(run)
+    assert [path.read_bytes() for path in held] != before
+    assert [(tmp_path / str(number)).read_bytes() for number in (0, 1)] == before
+    assert not [path for path in (run, run / "figures") for path in path.iterdir() if path.suffix == ".tmp"]
 
 
 def test_labels_before_and_after_the_checks(run: Path) -> None:
