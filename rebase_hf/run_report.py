@@ -120,8 +120,8 @@ def _taken_out(whole: FinishedSet) -> str:
     """Return what to add where checks of the whole set took examples out."""
     if not whole.dropped:
         return ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in whole.dropped.items())
-    return f" {len(whole.kept)} stay after the checks of the whole set ({reasons})."
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in whole.dropped.items())
+    return f" {len(whole.kept):,} stay after the checks of the whole set ({reasons})."
 
 
 def _counts(tally: Tally, whole: FinishedSet) -> dict[str, Any]:

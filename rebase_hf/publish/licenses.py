@@ -58,6 +58,16 @@ _NON_COMMERCIAL = (
     "cc-by-nc-sa-3.0",
     "cc-by-nc-sa-4.0",
 )
+# Those of which it is known what they cover.
+_ORDERED = frozenset(
+    (
+        *_PUBLIC_DOMAIN,
+        *_PERMISSIVE,
+        *_MODEL_TERMS,
+        *_NON_COMMERCIAL,
+        *(name for family in _SHARE_ALIKE for name in family),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +107,14 @@ def derive_license(licenses: Mapping[str, str | None]) -> License:
     chosen = _most_restrictive(names)
     if chosen is None:
         return License(None, "The licences of the sources do not add up to one.", (_conflict(holders),))
-    return License(
-        chosen, f"The most restrictive of the sources' licences ({', '.join(f'`{n}`' for n in sorted(names))})."
-    )
+    listed = ", ".join(f"`{name}`" for name in sorted(names))
+    if chosen in _PERMISSIVE and sum(name in _PERMISSIVE for name in names) > 1:
+        return License(
+            chosen,
+            f"The sources' licences ({listed}) are all permissive, and none of them is the strictest in everything: "
+            f"`{chosen}` is named for the whole, and each row keeps its own, whose notices go with it.",
+        )
+    return License(chosen, f"The most restrictive of the sources' licences ({listed}).")
 
 
 def with_teacher(found: License, teacher: str | None) -> License:
@@ -177,6 +192,8 @@ def _problems(holders: Mapping[str, list[str]]) -> tuple[str, ...]:
 
 def _conflict(holders: Mapping[str, list[str]]) -> str:
     held = "; ".join(f"{name}: {', '.join(sorted(sources))}" for name, sources in sorted(holders.items()))
+    if any(name not in _ORDERED for name in holders):
+        return f"licences of which it is not known here whether one covers the others ({held})"
     return f"licences that can't be combined ({held})"
 
 

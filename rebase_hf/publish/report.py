@@ -92,7 +92,7 @@ def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
     tiles = [(f"{report['examples']:,}", "examples", f"of {asked_for:,} asked for" if asked_for else "")]
     if folder.sources:
         datasets = len({source.dataset for source in folder.sources})
-        tiles.append((str(datasets), "source dataset" + "s" * (datasets > 1), _indexed(report)))
+        tiles.append((f"{datasets:,}", "source dataset" + "s" * (datasets > 1), _indexed(report)))
     worth = worth_it(report)
     if worth:
         student = worth.contenders[0].scores[worth.metric]
