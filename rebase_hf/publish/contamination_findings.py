@@ -37,7 +37,7 @@ def _checked(report: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
         near = f"or nearly repeat one (Jaccard similarity of word 3-grams from {outputs['near_duplicate']:g})"
         told.append(f"Outputs that overlap, {near}, dropped: {_dropped(report, 'in_evaluation_set')}.")
         if outputs.get("similarity") is not None:
-            told.append(f"Examples{_similar(outputs, '')}, dropped: {_dropped(report, 'near_evaluation_set')}.")
+            told.append(f"Examples that{_similar(outputs, '')}, dropped: {_dropped(report, 'near_evaluation_set')}.")
     else:
         told.append(f"Outputs: {OFF}")
     return told
@@ -56,7 +56,7 @@ def _similar(tests: Mapping[str, Any], before: str = ", or") -> str:
     if tests.get("similarity") is None:
         return ""
     cosine = f"{tests['similarity']:g}"
-    return f"{before} with a text whose embedding has a cosine of {cosine} or more with an evaluation text's"
+    return f"{before} hold a text whose embedding has a cosine of {cosine} or more with an evaluation text's"
 
 
 def _set(one: Mapping[str, Any]) -> str:

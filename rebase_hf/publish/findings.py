@@ -61,6 +61,13 @@ def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*stages, {"name": "examples", "count": report["examples"], "left": {}, "sum": ""}]
 
 
+def no_sources(report: Mapping[str, Any]) -> str:
+    """Return why no dataset is named, of a run whose examples came from none."""
+    if not report.get("examples"):
+        return "No example was made, so no row of a dataset is in it."
+    return "No row was retrieved: the teacher wrote every example from the task alone."
+
+
 def diversity_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what a run's diversity report says: measure, value, and how it is read."""
     found = report.get("diversity")

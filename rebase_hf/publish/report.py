@@ -7,7 +7,14 @@ from typing import Any
 from rebase_hf.publish.card_metadata import pretty_name
 from rebase_hf.publish.compared_texts import MEASURES, compare_texts
 from rebase_hf.publish.contamination_findings import contamination
-from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line, teacher_terms
+from rebase_hf.publish.findings import (
+    dataset_limits,
+    diversity_rows,
+    funnel,
+    no_sources,
+    teacher_line,
+    teacher_terms,
+)
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.papers import METHODS
 from rebase_hf.publish.png import has_pillow, to_png
@@ -58,6 +65,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         learning=learning_by_source(folder.path),
         mapped=learning_map(folder.path),
         unmapped=_plain((report.get("learning") or {}).get("left_out") or ""),
+        no_sources=no_sources(report),
         limits=[_plain(limit) for limit in dataset_limits(folder)],
         rows=script_json(embedded_rows(folder)),
         count=sum(folder.split_sizes.values()),

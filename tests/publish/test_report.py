@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet as pq
 import pytest
 
 from rebase_hf.errors import MissingExtraError, PublishError
@@ -86,6 +87,20 @@ def test_report_without_student_scores_or_kept_rows_is_still_written(tmp_path: P
     text = write_report(run).read_text(encoding="utf-8")
     assert "Was it worth it" not in text and "How diverse" not in text
     assert embedded(text)["rows"][0]["c"] == []
+
+
+def test_what_is_empty_is_not_shown_as_an_empty_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", examples=0, student={}, baselines={}, comparison={}, diversity=None, labels={})
+    table = pq.read_table(run / "data/train.parquet")
+    pq.write_table(table.slice(0, 0), run / "data/train.parquet")
+    (run / "data/validation.parquet").unlink()
+    text, card = write_report(run).read_text(encoding="utf-8"), render_dataset_card(run)
+    assert "No example was made, so no row of a dataset is in it." in text and "Every row: what was" not in text
+    assert "No example was made" in card and "## Examples" not in card and "Every row says" not in card
+    assert [tag for tag, _ in Tags(text).tags].count("table") == 0
+    written = write_run(tmp_path / "written", retrieved=0, index=None)
+    assert "From requests to examples" in write_report(written).read_text(encoding="utf-8")
+    assert "### What became of what was asked for" in render_dataset_card(written)
 
 
 def test_same_run_same_report(run: Path) -> None:
