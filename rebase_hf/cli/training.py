@@ -4,13 +4,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rebase_hf.errors import RebaseError
 from rebase_hf.run_folder import read_report, write_report_json
 from rebase_hf.task import Task
+
+if TYPE_CHECKING:
+    from rebase_hf.students.kind import StudentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,6 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     """Train the student of a run folder, compare it with its baselines, and add both to its report."""
     from datasets import Dataset
 
-    from rebase_hf.publish.base_model import describe_base_models
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
     from rebase_hf.students.learning_map import write_map
@@ -54,14 +56,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
     kind.read_options(training.options)
     check_destination(folder / "student")
-    settings: dict[str, Any] = {
-        "kind": kind.name,
-        "base_model": training.base_model,
-        "max_pairs": training.max_pairs,
-        "index": training.index if kind.reads_index else None,
-        **(_when_to_read(report) if kind.name == "grounded" else {}),
-        **training.options,
-    }
+    settings = _settings(training, kind, report)
     began = time.monotonic()
     if task.evaluation is None:
         student = train_student(task, dataset, seed=training.seed, **settings)
@@ -71,25 +66,34 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
         report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
     student.save(folder / "student", pickle=training.pickle)
-    report["base_models"] = describe_base_models(
-        _base_models(student, training.base_model or kind.default_model, training.options.get("reranker_model"))
-    )
-    trained = time.monotonic()
+    seconds = {"train": round(time.monotonic() - began, 2)}
+    report |= _told_of(student, training, kind.default_model)
+    began = time.monotonic()
     report["learning"] = write_map(student, dataset, folder / "student", seed=training.seed)
-    took = {"train": round(trained - began, 2), "map": round(time.monotonic() - trained, 2)}
-    report["seconds"] = report["seconds"] | took
+    report["seconds"] = report["seconds"] | seconds | {"map": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
 
 
-def _base_models(student: Any, base_model: str, reranker: str | None) -> dict[str, str]:
-    """Return by role what a student was trained from, each a folder or a Hub id."""
-    from rebase_hf.publish.base_model import RERANKER, STUDENT
+def _settings(training: Training, kind: "StudentKind", report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind.name,
+        "base_model": training.base_model,
+        "max_pairs": training.max_pairs,
+        "index": training.index if kind.reads_index else None,
+        **(_when_to_read(report) if kind.name == "grounded" else {}),
+        **training.options,
+    }
 
-    found = {STUDENT: base_model}
+
+def _told_of(student: Any, training: Training, default_model: str) -> dict[str, Any]:
+    """Return what the report says of the models that a student was trained from."""
+    from rebase_hf.publish.base_model import RERANKER, STUDENT, describe_base_models
+
+    specs = {STUDENT: training.base_model or default_model}
     if student.facts.get("reranker"):
-        found[RERANKER] = reranker or student.facts["reranker"]["base_model"]
-    return found
+        specs[RERANKER] = training.options.get("reranker_model") or student.facts["reranker"]["base_model"]
+    return {"base_models": describe_base_models(specs)}
 
 
 def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,9 +83,7 @@ def render_student_card(
     """
     folder = FinishedRun.open(run)
     report = public(folder.report)
-    papers = [
-        paper for paper in (METHODS.get(folder.method), SETFIT if student_kind(folder) == "setfit" else None) if paper
-    ]
+    papers = [METHODS.get(folder.method), SETFIT if student_kind(folder) == "setfit" else None]
     return _fill(
         "student.md.jinja",
         metadata=student_metadata(folder, dataset_id=dataset_id).to_yaml(),
@@ -93,7 +91,7 @@ def render_student_card(
         run=folder,
         report=report,
         task=folder.task,
-        papers=papers,
+        papers=list(filter(None, papers)),
         repo_id=repo_id,
         dataset_id=dataset_id,
         bases=base_models_of(folder),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.publish.card_metadata import pretty_name
-from rebase_hf.publish.compared_texts import MEASURES, compare_texts
+from rebase_hf.publish.compared_texts import MEASURES, TextsCompared, compare_texts
 from rebase_hf.publish.contamination_findings import contamination
 from rebase_hf.publish.findings import (
     dataset_limits,
@@ -43,8 +43,14 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
     compared = compare_texts(folder, against)
     drawn = draw_figures(folder, compared)
     _write_figures(folder.path / "figures", drawn, png=has_pillow() if png is None else png)
+    path = folder.path / "report.html"
+    write_atomically(path, _page(folder, drawn, compared))
+    return path
+
+
+def _page(folder: FinishedRun, drawn: dict[str, str], compared: TextsCompared | None) -> str:
     report = public(folder.report)
-    page = environment().get_template("report.html.jinja").render(
+    page: str = environment().get_template("report.html.jinja").render(
         title=pretty_name(folder),
         run=folder,
         report=report,
@@ -70,9 +76,7 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         rows=script_json(embedded_rows(folder)),
         count=sum(folder.split_sizes.values()),
     )  # fmt: skip
-    path = folder.path / "report.html"
-    write_atomically(path, page)
-    return path
+    return page
 
 
 def _plain(text: str) -> str:
