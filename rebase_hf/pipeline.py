@@ -192,12 +192,12 @@ def _stream_need(position: int, start: int, stop: int) -> int:
 
 def outcome_statement(plan: Plan, tally: Tally, state: RunState) -> str:
     """Return one sentence on a run's outcome, for logs, reports and cards."""
-    got = f"{tally.examples} of {plan.num_examples} examples"
-    about = f"{tally.retrieved} {plan.how.asks_about}"
+    got = f"{tally.examples:,} of {plan.num_examples:,} examples"
+    about = f"{tally.retrieved:,} {plan.how.asks_about}"
     if tally.examples >= plan.num_examples:
-        return f"{got}, from {tally.asked} {'answers about' if plan.how.needs_teacher else 'of'} {about}."
+        return f"{got}, from {tally.asked:,} {'answers about' if plan.how.needs_teacher else 'of'} {about}."
     reasons = {**tally.dropped_before, **tally.dropped, **tally.quarantined}
-    lost = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda x: (-x[1], x[0])))
+    lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items(), key=lambda x: (-x[1], x[0])))
     if state.stopped == "budget_reached":
         return f"{got}: the budget is reached. Raise the limit and run the same command again to go on from here."
     if state.stopped == "candidates_ran_out":

@@ -17,9 +17,11 @@ from rebase_hf.pipeline import Run, held_out
 from rebase_hf.plan import Plan
 from rebase_hf.quality.balance import label_balance
 from rebase_hf.rehearsal import prepared_of
+from rebase_hf.run_contamination import run_contamination
 from rebase_hf.run_diversity import run_diversity
 from rebase_hf.run_folder import decided_records
 from rebase_hf.task import Task
+from rebase_hf.teacher.latency import latency_report
 
 VERSIONS_OF = (
     "rebase-hf",
@@ -81,6 +83,7 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "from_journal": usage.get("from_journal", 0),
         "tokens": {"prompt": usage.get("prompt_tokens", 0), "completion": usage.get("completion_tokens", 0)},
         "cost": usage.get("cost"),
+        "latency": latency_report(usage.get("durations", {})),
         "seconds": {name: round(value, 2) for name, value in usage.get("seconds", {}).items()},
         "sources": dict(sources.most_common()),
         "labels": {label: labels[label] for label in plan.task.labels},
@@ -89,6 +92,7 @@ def run_report(run: Run, *, command: str, num_validation: int, whole: FinishedSe
         "splits": dict(splits),
         **({} if plan.how.report is None else plan.how.report(plan.ground(), prepared_of(plan))),
         "diversity": run_diversity(plan, texts, made_from),
+        "contamination": run_contamination(plan),
     }
 
 
@@ -116,8 +120,8 @@ def _taken_out(whole: FinishedSet) -> str:
     """Return what to add where checks of the whole set took examples out."""
     if not whole.dropped:
         return ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in whole.dropped.items())
-    return f" {len(whole.kept)} stay after the checks of the whole set ({reasons})."
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in whole.dropped.items())
+    return f" {len(whole.kept):,} stay after the checks of the whole set ({reasons})."
 
 
 def _counts(tally: Tally, whole: FinishedSet) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rebase_hf.teacher.asking import Usage
+from rebase_hf.teacher.latency import add_durations
 
 
 def total_used(before: Mapping[str, Any], now: Usage, seconds: Mapping[str, float], session: str) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def _added(before: Mapping[str, Any], now: Usage) -> dict[str, Any]:
     total = asdict(now)
     for name in ("requests", "prompt_tokens", "completion_tokens", "retries", "refused"):
         total[name] += before.get(name, 0)
+    total["durations"] = add_durations(now.durations, before.get("durations", {}))
     if before.get("cost") is not None:
         total["cost"] = before["cost"] + (now.cost or 0.0)
     return total

@@ -98,6 +98,8 @@ def test_trace_tells_a_rows_whole_story_and_export_writes_chats(command, task_fi
     line = json.loads(Path(out.strip()).read_text().splitlines()[0])
     assert code == 0 and set(line) == {"prompt", "completion"} and line["completion"] in ("money", "parcels", "other")
     assert command("export", run, "--format", "xml")[0] == 2
+    code, _, err = command("export", run, "--output", tmp_path)
+    assert code == 2 and f"{tmp_path} is a folder; give a file to write, such as" in err and "Traceback" not in err
 
 
 WRONG_TASKS = {
@@ -306,7 +308,7 @@ def test_fewer_than_asked_for_is_exit_code_3_unless_allowed(command, task_file, 
     with TGIServer(answer=desk_answer) as server:
         asked = generate(task_file, model_index, server.url, tmp_path / "run", "--num-examples", 3000)
         code, out, err = command(*asked)
-        assert code == 3 and "of 3000 examples" in err and "--allow-fewer" in err
+        assert code == 3 and "of 3,000 examples" in err and "--allow-fewer" in err
         assert command(*asked, "--allow-fewer")[0] == 0
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert report["stopped"] == "candidates_ran_out" and 0 < report["examples"] < 3000

@@ -110,7 +110,7 @@ def test_candidates_that_run_out_end_the_run_with_a_statement_why(home, triage, 
     assert tally.retrieved == len(bank_index) == tally.asked + sum(tally.dropped_before.values())
     assert counts_add_up(run)
     assert run.state().complete and run.state().stopped == "candidates_ran_out"
-    assert f"{len(examples)} of 5000 examples" in run.statement() in caplog.text
+    assert f"{len(examples)} of 5,000 examples" in run.statement() in caplog.text
 
 
 def test_a_budget_stops_the_run_and_a_larger_one_goes_on_from_there(home, triage, bank_index):

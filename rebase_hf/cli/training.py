@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from rebase_hf.task import Task
 
 # What a report says of a student alone.
 OF_A_STUDENT = frozenset({"student", "baselines", "comparison", "reading"})
+if TYPE_CHECKING:
+    from rebase_hf.students.kind import StudentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
 
     from rebase_hf.students import train_student
     from rebase_hf.students.comparison import compare
+    from rebase_hf.students.learning_map import write_map
     from rebase_hf.students.named import kind_for
     from rebase_hf.students.replacing import check_destination
 
@@ -55,14 +58,7 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     kind = kind_for(task, training.kind, passages="passages" in dataset.column_names)
     kind.read_options(training.options)
     check_destination(folder / "student")
-    settings: dict[str, Any] = {
-        "kind": kind.name,
-        "base_model": training.base_model,
-        "max_pairs": training.max_pairs,
-        "index": training.index if kind.reads_index else None,
-        **(_when_to_read(report) if kind.name == "grounded" else {}),
-        **training.options,
-    }
+    settings = _settings(training, kind, report)
     began = time.monotonic()
     # What an earlier student scored, in a run that was trained before or fetched, is not this one's.
     report = {name: held for name, held in report.items() if name not in OF_A_STUDENT}
@@ -74,9 +70,34 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
         report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
     student.save(folder / "student", pickle=training.pickle)
-    report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
+    seconds = {"train": round(time.monotonic() - began, 2)}
+    report |= _told_of(student, training, kind.default_model)
+    began = time.monotonic()
+    report["learning"] = write_map(student, dataset, folder / "student", seed=training.seed)
+    report["seconds"] = report["seconds"] | seconds | {"map": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
+
+
+def _settings(training: Training, kind: "StudentKind", report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind.name,
+        "base_model": training.base_model,
+        "max_pairs": training.max_pairs,
+        "index": training.index if kind.reads_index else None,
+        **(_when_to_read(report) if kind.name == "grounded" else {}),
+        **training.options,
+    }
+
+
+def _told_of(student: Any, training: Training, default_model: str) -> dict[str, Any]:
+    """Return what the report says of the models that a student was trained from."""
+    from rebase_hf.publish.base_model import RERANKER, STUDENT, describe_base_models
+
+    specs = {STUDENT: training.base_model or default_model}
+    if student.facts.get("reranker"):
+        specs[RERANKER] = training.options.get("reranker_model") or student.facts["reranker"]["base_model"]
+    return {"base_models": describe_base_models(specs)}
 
 
 def _when_to_read(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,10 @@ _COMPUTED = (
 # What a trainer says of weights that this push replaces.
 _OF_TRAINERS = ("generated_from_trainer", "generated_from_setfit_trainer")
 _NOT_PARQUET = re.compile(r"\.(?:jsonl?|csv|tsv|txt|arrow|xml|zip|gz)\b")
-_NOTES = re.compile(r"(?<=\n)<!-- notes: [^\n]*-->\n(.*?)<!-- end of notes -->", re.DOTALL)
+_END = "<!-- end of notes -->"
+_NOTES = re.compile(rf"(?<=\n)<!-- notes: [^\n]*-->\n(.*?){re.escape(_END)}", re.DOTALL)
+# Where the line that ends them is gone, notes go on to what we write after them.
+_OPEN_NOTES = re.compile(r"(?<=\n)<!-- notes: [^\n]*-->\n(.*?)(?=\n## Citation\n|\Z)", re.DOTALL)
 
 
 def merge_card(new: str, old: str | None) -> str:
@@ -35,8 +38,8 @@ def merge_card(new: str, old: str | None) -> str:
     other dataset configurations, and what a person wrote between the two `notes` lines.
 
     Raises:
-        PublishError: The old card's `default` configuration is not ours, or its other configurations stand under a
-            licence that can't be combined with the new one.
+        PublishError: The old card's `default` configuration is not ours, its other configurations stand under a
+            licence that can't be combined with the new one, or notes can't be told from the rest.
     """
     from huggingface_hub import RepoCard
 
@@ -52,11 +55,29 @@ def merge_card(new: str, old: str | None) -> str:
     tags = dict.fromkeys([*(made.get("tags") or ()), *(held.get("tags") or ())])
     made["tags"] = [tag for tag in tags if tag not in _OF_TRAINERS]
     text = ours.text
-    if notes := _NOTES.search(theirs.text):
-        text = _NOTES.sub(lambda _: notes[0], text)
+    if notes := _notes(theirs.text):
+        text = _NOTES.sub(lambda _: notes, text)
     if made == _metadata(ours):
         return new.replace(ours.text, text)
     return f"---\n{type(ours.data)(**made).to_yaml()}\n---\n{text}"
+
+
+def _notes(text: str) -> str | None:
+    """Return what a person wrote into a card, between the lines for it; None where there are none.
+
+    Raises:
+        PublishError: The line before it is gone, so that it can't be told from what we wrote.
+    """
+    if found := _NOTES.search(text):
+        return found[0]
+    if found := _OPEN_NOTES.search(text):
+        return f"{found[0].rstrip()}\n{_END}"
+    if _END in text:
+        raise PublishError(
+            f"The card there has the line `{_END}` and not the one before your notes, which would be lost. Put a line "
+            "`<!-- notes: mine -->` before them, or take the other away where there are none."
+        )
+    return None
 
 
 def _metadata(card: "RepoCard") -> dict[str, Any]:

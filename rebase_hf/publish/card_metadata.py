@@ -1,13 +1,16 @@
 """The metadata of cards: what the Hub reads of a dataset and of a student."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rebase_hf.index.index_card import LICENSE_IDS
 from rebase_hf.public_text import public_name
+from rebase_hf.publish.base_model import base_models_of, student_license
 from rebase_hf.publish.finished_run import FinishedRun, is_hub_id
 from rebase_hf.publish.licenses import License
+from rebase_hf.students.answer_windows import split_inputs
 from rebase_hf.students.named import kind_for
-from rebase_hf.students.saving import ADAPTER
+from rebase_hf.students.saving import ADAPTER, PICKLE
 
 CONFIG = "default"
 TASK_CATEGORIES = {
@@ -49,20 +52,20 @@ def student_metadata(folder: FinishedRun, *, dataset_id: str | None = None) -> A
     """Return the `ModelCardData` of a run's student."""
     from huggingface_hub import ModelCardData
 
-    base_model = folder.base_model
+    ids = [base.hub_id for base in base_models_of(folder)]
     results = _results(folder)
     return ModelCardData(
-        base_model=base_model if is_hub_id(base_model) else None,
+        base_model=ids[0] if ids else None,  # a reranker is another model beside it
         datasets=[dataset_id] if dataset_id else None,
         language=[folder.task.language],
         library_name=_library(folder),
-        **_license_metadata(folder.license),
+        **_student_license_metadata(folder),
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=folder.task.name if results else None,
         eval_results=results or None,
         pipeline_tag=TASK_CATEGORIES[folder.task.kind],
         tags=["rebase_hf", "distillation", folder.method],
-        widget=[{"text": folder.task.input_text(example)} for example in folder.task.examples[:3]],
+        widget=[_widget(folder, example) for example in folder.task.examples[:3]],
     )
 
 
@@ -71,11 +74,21 @@ def student_kind(folder: FinishedRun) -> str:
     return str(folder.student.get("kind") or kind_for(folder.task).name)
 
 
+def _widget(folder: FinishedRun, example: Mapping[str, str]) -> dict[str, str]:
+    """Return what the Hub's page fills in for one of the task's examples; a question has its text beside it."""
+    if not folder.task.extractive:
+        return {"text": folder.task.input_text(example)}
+    question, context = split_inputs(folder.task, example)
+    return {"text": question, "context": context}
+
+
 def _library(folder: FinishedRun) -> str:
-    """Return the library that reads the student's folder without this one."""
+    """Return the library that reads the student's folder without this one; of a head it can't read, all but that."""
     if (folder.path / "student" / ADAPTER).is_file():
         return "peft"
-    return "setfit" if student_kind(folder) in ("setfit", "linear") else "transformers"
+    if student_kind(folder) not in ("setfit", "linear"):
+        return "transformers"
+    return "setfit" if (folder.path / "student" / PICKLE).is_file() else "sentence-transformers"
 
 
 def _license_metadata(found: License) -> dict[str, Any]:
@@ -83,6 +96,15 @@ def _license_metadata(found: License) -> dict[str, Any]:
         known = found.identifier in LICENSE_IDS  # the Hub takes no other
         return {"license": found.identifier} if known else {"license": "other", "license_name": found.identifier}
     return {"license": "other", "license_name": "see-sources"} if found.problems else {}
+
+
+def _student_license_metadata(folder: FinishedRun) -> dict[str, Any]:
+    found = student_license(folder)
+    held = [base.license for base in base_models_of(folder) if base.license.identifier == "other"]
+    if found.identifier != "other" or not held:
+        return _license_metadata(found)
+    link = {"license_link": held[0].link} if held[0].link else {}
+    return {"license": "other", "license_name": held[0].name or "see-base-model", **link}
 
 
 def _results(folder: FinishedRun) -> list[Any]:

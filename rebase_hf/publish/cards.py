@@ -8,11 +8,14 @@ import re
 from typing import Any
 
 from rebase_hf.public_text import public, public_name, shorten
+from rebase_hf.publish.base_model import base_models_of, built_with, student_license
 from rebase_hf.publish.card_metadata import dataset_metadata, pretty_name, student_kind, student_metadata
+from rebase_hf.publish.contamination_findings import contamination
 from rebase_hf.publish.findings import (
     dataset_limits,
     diversity_rows,
     funnel,
+    no_sources,
     student_limits,
     teacher_line,
     teacher_terms,
@@ -55,8 +58,10 @@ def render_dataset_card(run: RunPath | FinishedRun, *, repo_id: str | None = Non
         teacher=teacher_line(report),
         terms=teacher_terms(report),
         source_rows=[_source_row(source) for source in folder.sources],
+        no_sources=no_sources(report),
         funnel=funnel(report),
         diversity=diversity_rows(report),
+        contamination=contamination(report),
         shown=_shown_examples(folder),
         limits=dataset_limits(folder),
         worth=worth_it(report),
@@ -78,9 +83,7 @@ def render_student_card(
     """
     folder = FinishedRun.open(run)
     report = public(folder.report)
-    papers = [
-        paper for paper in (METHODS.get(folder.method), SETFIT if student_kind(folder) == "setfit" else None) if paper
-    ]
+    papers = [METHODS.get(folder.method), SETFIT if student_kind(folder) == "setfit" else None]
     return _fill(
         "student.md.jinja",
         metadata=student_metadata(folder, dataset_id=dataset_id).to_yaml(),
@@ -88,10 +91,12 @@ def render_student_card(
         run=folder,
         report=report,
         task=folder.task,
-        papers=papers,
+        papers=list(filter(None, papers)),
         repo_id=repo_id,
         dataset_id=dataset_id,
-        base_model=folder.base_model,
+        bases=base_models_of(folder),
+        license=student_license(folder),
+        built_with=built_with(folder),
         example=_python_literal(folder),
         index=_student_index(folder),
         teacher=teacher_line(report),

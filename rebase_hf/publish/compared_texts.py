@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from rebase_hf.errors import TaskError
@@ -103,9 +104,14 @@ def _copied(folder: FinishedRun) -> Iterator[float]:
 
 
 def _measured(texts: Sequence[str], rows: int, seed: int) -> dict[str, float]:
-    taken = [shorten(texts[row], _CHARS) for row in sample_rows(len(texts), rows, seed)]
-    values = (self_bleu(taken)[3], distinct_n(taken)[1], unique_share(taken))
-    return dict(zip(MEASURES, values, strict=True))
+    taken = tuple(shorten(texts[row], _CHARS) for row in sample_rows(len(texts), rows, seed))
+    return dict(zip(MEASURES, varied(taken), strict=True))
+
+
+@lru_cache(maxsize=16)
+def varied(texts: tuple[str, ...]) -> tuple[float, ...]:
+    """Return how varied texts are, by each of the measures; of the same texts, for card and report, only once."""
+    return self_bleu(texts)[3], distinct_n(texts)[1], unique_share(texts)
 
 
 def _evaluation_texts(folder: FinishedRun) -> list[str]:

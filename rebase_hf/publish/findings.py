@@ -5,7 +5,7 @@ from typing import Any
 
 from rebase_hf.public_text import markdown, public, public_name
 from rebase_hf.publish.finished_run import FinishedRun, Source
-from rebase_hf.publish.teacher_terms import TeacherLicense
+from rebase_hf.publish.teacher_terms import TeacherLicense, few_shot_base
 
 
 def teacher_line(report: Mapping[str, Any]) -> str | None:
@@ -19,11 +19,18 @@ def teacher_line(report: Mapping[str, Any]) -> str | None:
 
 
 def teacher_terms(report: Mapping[str, Any]) -> str | None:
-    """Return what is known of the teacher's licence and its terms on outputs, in Markdown; None where no LLM wrote."""
+    """Return what is known of the teacher's licence and its terms on outputs, in Markdown; None where nobody taught.
+
+    Of the few-shot teacher it is the licence of the encoder that it was trained from.
+    """
     teacher = report.get("teacher") or {}
-    if not teacher.get("model") or teacher.get("kind") in ("few-shot", "none"):
+    if not teacher.get("model") or teacher.get("kind") == "none":
         return None
-    return TeacherLicense.of(report).sentence()
+    said = TeacherLicense.of(report).sentence()
+    if teacher.get("kind") == "few-shot":
+        encoder = few_shot_base(teacher).replace("`", "")
+        return f"It was trained on the task's examples from `{encoder}`, and only labels. {said}"
+    return said
 
 
 def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -52,6 +59,13 @@ def funnel(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return [*stages, {"name": "examples", "count": report["examples"], "left": {}, "sum": ""}]
+
+
+def no_sources(report: Mapping[str, Any]) -> str:
+    """Return why no dataset is named, of a run whose examples came from none."""
+    if not report.get("examples"):
+        return "No example was made, so no row of a dataset is in it."
+    return "No row was retrieved: the teacher wrote every example from the task alone."
 
 
 def diversity_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:

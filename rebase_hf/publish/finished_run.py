@@ -76,6 +76,11 @@ class FinishedRun:
         return cls(path, report, task)
 
     @property
+    def folder_name(self) -> str:
+        """The run folder's name, which `datasets` wants to know: it loads no `.`."""
+        return self.path.resolve().name
+
+    @property
     def method(self) -> str:
         """The method's name."""
         return str(self.report.get("method") or "rebase")
@@ -97,7 +102,7 @@ class FinishedRun:
     @property
     def base_model(self) -> str | None:
         """What the student was started from; of a local path the last part."""
-        name = (self.report.get("comparison") or {}).get("base_model") or self.student.get("base_model")
+        name = self.student.get("base_model") or (self.report.get("comparison") or {}).get("base_model")
         return public_name(str(name)) if name else None
 
     @property
@@ -179,7 +184,9 @@ class FinishedRun:
         """The licence that the dataset may be published under."""
         # A user's own rows, in a task that states no licence for them, are the user's to publish.
         found = derive_license(source_licenses(tuple(s for s in self.sources if s not in self.own_sources)))
-        return with_teacher(found, TeacherLicense.of(self.report).identifier)
+        teacher = TeacherLicense.of(self.report)
+        # What only labels gives rows no licence: that of the few-shot teacher's encoder is told alone.
+        return with_teacher(found, None if self.is_self_training and teacher.found != "flag" else teacher.identifier)
 
     @property
     def own_sources(self) -> tuple[Source, ...]:

@@ -104,9 +104,14 @@ def derive_license(licenses: Mapping[str, str | None]) -> License:
     chosen = _most_restrictive(names)
     if chosen is None:
         return License(None, "The licences of the sources do not add up to one.", (_conflict(holders),))
-    return License(
-        chosen, f"The most restrictive of the sources' licences ({', '.join(f'`{n}`' for n in sorted(names))})."
-    )
+    listed = ", ".join(f"`{name}`" for name in sorted(names))
+    if chosen in _PERMISSIVE and sum(name in _PERMISSIVE for name in names) > 1:
+        return License(
+            chosen,
+            f"The sources' licences ({listed}) are all permissive, and none of them is the strictest in everything: "
+            f"`{chosen}` is named for the whole, and each row keeps its own, whose notices go with it.",
+        )
+    return License(chosen, f"The most restrictive of the sources' licences ({listed}).")
 
 
 def with_teacher(found: License, teacher: str | None) -> License:
@@ -117,29 +122,61 @@ def with_teacher(found: License, teacher: str | None) -> License:
         teacher: The licence id of the teacher's model; None or `other` changes nothing, for its terms are not known.
     """
     name = (teacher or "").strip().lower()
-    if found.problems or name in UNSTATED or not _IDENTIFIER.fullmatch(name):
+    return _with_model(found, name, "teacher", "sources") if _is_stated(name) else found
+
+
+def with_base_models(found: License, bases: Mapping[str, str | None]) -> License:
+    """Return the licence of a student that was trained from these models: the most restrictive of all.
+
+    Args:
+        found: What follows from the training data and its teacher.
+        bases: What each is called (`base model`), with its licence id; where that is not known, the student's is not.
+    """
+    held = {model: (name or "").strip().lower() for model, name in bases.items()}
+    unread = {model: name for model, name in held.items() if not _is_stated(name)}
+    if unread and not found.problems:
+        data = f"{found.derivation} " if found.identifier is None else f"The training data's is `{found.identifier}`. "
+        model, name = min(unread.items(), key=lambda item: item[1] == "other")
+        if name == "other":
+            return License("other", f"{data}The {model}'s has no id, and may ask for more.")
+        return License("unknown", f"{data}The {model}'s is not known.")
+    for model, name in held.items():
+        found = _with_model(found, name, model, "training data")
+    return found
+
+
+def _is_stated(name: str) -> bool:
+    return name not in UNSTATED and bool(_IDENTIFIER.fullmatch(name))
+
+
+def _with_model(found: License, name: str, model: str, others: str) -> License:
+    if found.problems:
         return found
     if found.identifier is None:
-        if problems := _problems({name: ["the teacher"]}):
-            return License(None, "The teacher's licence does not say what may be done with its outputs.", problems)
-        return License(name, f"No row of a dataset was used; `{name}` is the teacher's licence.")
+        if problems := _problems({name: [f"the {model}"]}):
+            said = f"The {model}'s licence does not say what may be done with what is made by it."
+            return License(None, said, problems)
+        return License(name, f"No row of a dataset was used; `{name}` is the {model}'s licence.")
     if found.identifier == name:
-        return License(name, f"{found.derivation} The teacher's licence is the same.")
-    holders = {found.identifier: ["the sources"], name: ["the teacher"]}
+        return License(name, f"{found.derivation} The {model}'s licence is the same.")
+    holders = {found.identifier: [f"the {others}"], name: [f"the {model}"]}
     problems = _problems(holders)
     chosen = None if problems else _with_terms(found.identifier, name)
     if chosen is None:
-        said = "The licences of the sources and of the teacher do not add up to one."
+        said = f"The licences of the {others} and of the {model} do not add up to one."
         return License(None, said, problems or (_conflict(holders),))
     if chosen == found.identifier:
-        return License(chosen, f"{found.derivation} The teacher's (`{name}`) asks for no more.")
-    return License(chosen, f"The teacher's licence, which is more restrictive than the sources' `{found.identifier}`.")
+        return License(chosen, f"{found.derivation} The {model}'s (`{name}`) asks for no more.")
+    theirs = f"the {others}'" if others.endswith("s") else f"the {others}'s"
+    return License(chosen, f"The {model}'s licence, which is more restrictive than {theirs} `{found.identifier}`.")
 
 
-def _with_terms(sources: str, teacher: str) -> str | None:
-    if teacher in _MODEL_TERMS:
-        return teacher if sources in (*_PUBLIC_DOMAIN, *_PERMISSIVE) else None
-    return _most_restrictive([sources, teacher])
+def _with_terms(found: str, name: str) -> str | None:
+    """Return which of two licences covers the other; a model's own terms cover permissive licences alone."""
+    for one, other in ((found, name), (name, found)):
+        if one in _MODEL_TERMS:
+            return one if other in (*_PUBLIC_DOMAIN, *_PERMISSIVE) else None
+    return _most_restrictive([found, name])
 
 
 def _problems(holders: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -164,6 +201,8 @@ def _is_known(name: str) -> bool:
 
 def _conflict(holders: Mapping[str, list[str]]) -> str:
     held = "; ".join(f"{name}: {', '.join(sorted(sources))}" for name, sources in sorted(holders.items()))
+    if any(name not in _OURS for name in holders):
+        return f"licences of which it is not known here whether one covers the others ({held})"
     return f"licences that can't be combined ({held})"
 
 

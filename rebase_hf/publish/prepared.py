@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rebase_hf.errors import PublishError
 from rebase_hf.public_text import public
+from rebase_hf.publish.base_model import check_student_license, with_models_looked_up
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
@@ -122,6 +123,7 @@ def prepare_student(
     """
     prove(api, repo_id, "model")
     folder = _with_teacher(api, folder, wishes)
+    check_student_license(folder, repo_id)
     parent, held = repo_state(api, repo_id, "model")
     card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
     files = student_files(folder.path / "student")
@@ -165,7 +167,8 @@ def _check_license(folder: FinishedRun) -> None:
 
 
 def _with_teacher(api: "HfApi", folder: FinishedRun, wishes: Wishes) -> FinishedRun:
-    """Return the run with what is known of its teacher's licence; where nobody said, the model's card is asked."""
+    """Return the run with what is known of its models' licences; where nobody said, the teacher's card is asked."""
+    folder = with_models_looked_up(api, folder)
     teacher = folder.report.get("teacher") or {}
     if wishes.teacher_license is not None or teacher.get("license") or teacher.get("kind") in ("few-shot", "none"):
         return folder

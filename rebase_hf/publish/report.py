@@ -6,8 +6,16 @@ from typing import Any
 
 from rebase_hf.public_text import public, script_json
 from rebase_hf.publish.card_metadata import pretty_name
-from rebase_hf.publish.compared_texts import MEASURES, compare_texts
-from rebase_hf.publish.findings import dataset_limits, diversity_rows, funnel, teacher_line, teacher_terms
+from rebase_hf.publish.compared_texts import MEASURES, TextsCompared, compare_texts
+from rebase_hf.publish.contamination_findings import contamination
+from rebase_hf.publish.findings import (
+    dataset_limits,
+    diversity_rows,
+    funnel,
+    no_sources,
+    teacher_line,
+    teacher_terms,
+)
 from rebase_hf.publish.finished_run import FinishedRun, RunPath
 from rebase_hf.publish.papers import METHODS
 from rebase_hf.publish.png import has_pillow, to_png
@@ -16,6 +24,7 @@ from rebase_hf.publish.report_rows import embedded_rows
 from rebase_hf.publish.templating import environment
 from rebase_hf.publish.training_findings import learning_by_source, learning_map
 from rebase_hf.publish.worth_it import worth_it
+from rebase_hf.run_folder import write_atomically
 from rebase_hf.svg import standalone
 
 
@@ -31,10 +40,17 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         MissingExtraError: `png` is true, and Pillow is not installed.
     """
     folder = FinishedRun.open(run)
-    drawn = draw_figures(folder, against)
+    compared = compare_texts(folder, against)
+    drawn = draw_figures(folder, compared)
     _write_figures(folder.path / "figures", drawn, png=has_pillow() if png is None else png)
+    path = folder.path / "report.html"
+    write_atomically(path, _page(folder, drawn, compared))
+    return path
+
+
+def _page(folder: FinishedRun, drawn: dict[str, str], compared: TextsCompared | None) -> str:
     report = public(folder.report)
-    page = environment().get_template("report.html.jinja").render(
+    page: str = environment().get_template("report.html.jinja").render(
         title=pretty_name(folder),
         run=folder,
         report=report,
@@ -43,22 +59,24 @@ def write_report(run: RunPath, *, against: Sequence[str | Path] = (), png: bool 
         teacher=(teacher_line(report) or "").replace("`", ""),
         terms=_plain(teacher_terms(report) or ""),
         figures=drawn,
+        figure_titles=TITLES,
         tiles=_tiles(folder),
         worth=worth_it(report),
         sums=[stage["sum"] for stage in funnel(report) if stage["sum"]],
         costs=_costs(report),
         diversity=diversity_rows(report),
-        compared=compare_texts(folder, against),
+        contamination=[_plain(told) for told in contamination(report)],
+        compared=compared,
         measures=MEASURES,
         learning=learning_by_source(folder.path),
         mapped=learning_map(folder.path),
+        unmapped=_plain((report.get("learning") or {}).get("left_out") or ""),
+        no_sources=no_sources(report),
         limits=[_plain(limit) for limit in dataset_limits(folder)],
         rows=script_json(embedded_rows(folder)),
         count=sum(folder.split_sizes.values()),
     )  # fmt: skip
-    path = folder.path / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    return page
 
 
 def _plain(text: str) -> str:
@@ -68,12 +86,15 @@ def _plain(text: str) -> str:
 
 def _write_figures(folder: Path, drawn: dict[str, str], *, png: bool) -> None:
     folder.mkdir(exist_ok=True)
-    for stale in (folder / f"{name}.{kind}" for name in TITLES for kind in ("svg", "png")):
-        stale.unlink(missing_ok=True)
+    written = set()
     for name, svg in figure_files(drawn).items():
-        (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
+        write_atomically(folder / f"{name}.svg", standalone(svg))
+        written |= {f"{name}.svg"}
         if png:
-            (folder / f"{name}.png").write_bytes(to_png(svg))
+            write_atomically(folder / f"{name}.png", to_png(svg))
+            written |= {f"{name}.png"}
+    for stale in {f"{name}.{kind}" for name in TITLES for kind in ("svg", "png")} - written:
+        (folder / stale).unlink(missing_ok=True)
 
 
 def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
@@ -83,7 +104,7 @@ def _tiles(folder: FinishedRun) -> list[tuple[str, str, str]]:
     tiles = [(f"{report['examples']:,}", "examples", f"of {asked_for:,} asked for" if asked_for else "")]
     if folder.sources:
         datasets = len({source.dataset for source in folder.sources})
-        tiles.append((str(datasets), "source dataset" + "s" * (datasets > 1), _indexed(report)))
+        tiles.append((f"{datasets:,}", "source dataset" + "s" * (datasets > 1), _indexed(report)))
     worth = worth_it(report)
     if worth:
         student = worth.contenders[0].scores[worth.metric]

@@ -1,11 +1,10 @@
 """Which figures a run has: all that it measured, by name."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from rebase_hf.publish import figures
-from rebase_hf.publish.compared_texts import compare_texts, copied_shares, labels_before
+from rebase_hf.publish.compared_texts import TextsCompared, compare_texts, copied_shares, labels_before
 from rebase_hf.publish.findings import funnel
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.training_findings import learning_by_source, learning_map
@@ -23,16 +22,18 @@ TITLES = {
     "cartography": "Map of the training rows",
     "worth_it": "Was it worth it",
     "time": "Seconds by stage",
+    "latency": "Seconds until an answer was there",
 }
+WITHIN = {"p50": "half of the answers", "p90": "9 of 10 answers", "p99": "99 of 100 answers"}
 # Those that say something of a student.
 OF_STUDENT = ("worth_it", "learning", "cartography")
 
 
-def draw_figures(folder: FinishedRun, against: Sequence[str | Path] = ()) -> dict[str, str]:
+def draw_figures(folder: FinishedRun, compared: TextsCompared | None = None) -> dict[str, str]:
     """Return the figures of a run as SVG by name; what the run did not measure has none.
 
     Args:
-        against: Folders of other runs, whose texts are compared with this one's.
+        compared: How varied its texts are beside others, where that is measured already.
     """
     report, drawn = folder.report, {}
     drawn["funnel"] = figures.funnel(TITLES["funnel"], funnel(report))
@@ -54,9 +55,9 @@ def draw_figures(folder: FinishedRun, against: Sequence[str | Path] = ()) -> dic
         drawn["scores"] = figures.histogram(TITLES["scores"], scores)
     if copied := copied_shares(folder):
         drawn["copied"] = figures.histogram(TITLES["copied"], copied, low=0.0, high=1.0)
-    if compared := compare_texts(folder, against):
+    if compared := compared or compare_texts(folder):
         drawn["texts"] = figures.grouped(TITLES["texts"], compared)
-    return drawn | draw_student_figures(folder) | _time(folder)
+    return drawn | draw_student_figures(folder) | _time(folder) | _latency(folder)
 
 
 def figure_files(drawn: Mapping[str, str]) -> dict[str, str]:
@@ -81,3 +82,11 @@ def draw_student_figures(folder: FinishedRun) -> dict[str, str]:
 def _time(folder: FinishedRun) -> dict[str, str]:
     seconds = folder.report.get("seconds")
     return {"time": figures.bars(TITLES["time"], seconds, digits=1, unit=" s")} if seconds else {}
+
+
+def _latency(folder: FinishedRun) -> dict[str, str]:
+    latency = folder.report.get("latency")
+    if not latency:
+        return {}
+    shown = {told: latency[name] for name, told in WITHIN.items()}
+    return {"latency": figures.bars(TITLES["latency"], shown, digits=2, unit=" s")}

@@ -1,4 +1,4 @@
-"""A teacher's licence, from the card of its model: in a local folder, in the cache, or on the Hub."""
+"""A model's licence, from its card: in a local folder, in the cache, or on the Hub."""
 
 import logging
 from importlib import import_module
@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rebase_hf.embedding_model import DEFAULT_MODEL, find_embedding_model
 from rebase_hf.publish.finished_run import is_hub_id
 from rebase_hf.publish.teacher_terms import TeacherLicense
 from rebase_hf.teacher.asking import TeacherIdentity
@@ -25,19 +26,37 @@ def teacher_license(teacher: Teacher, identity: TeacherIdentity) -> TeacherLicen
     The Hub is asked only of a teacher that Hugging Face hosts: beside a teacher on this machine or in somebody's own
     house nobody else is spoken to. What is unknown here is looked up when the run is published.
     """
-    if teacher.kind in ("few-shot", "none"):
+    if teacher.kind == "none":
         return TeacherLicense()
+    if teacher.kind == "few-shot":  # what it is trained from came from the Hub, or lies here
+        return model_license(teacher.model or DEFAULT_MODEL)
     folder = Path(teacher.location)
     if teacher.kind == "local" and folder.is_dir():
         return _of_file(folder / "README.md")
     if not is_hub_id(identity.model):
         return TeacherLicense()
-    found = _of_cache(identity)
+    found = _of_cache(identity.model, identity.revision)
     if found.identifier is None and is_hugging_faces(teacher):
         from huggingface_hub import HfApi
 
         return look_up(HfApi(), identity.model)
     return found
+
+
+def model_license(spec: str) -> TeacherLicense:
+    """Return the licence of a model that something is trained from: as the card beside it says, or the one on the Hub.
+
+    Args:
+        spec: A folder, of which nobody is asked but the card in it; or a Hub id.
+    """
+    folder = Path(find_embedding_model(spec))
+    found = _of_file(folder / "README.md") if folder.is_dir() else TeacherLicense()
+    if found.identifier is not None or Path(spec).is_dir() or not is_hub_id(spec):
+        return found
+    from huggingface_hub import HfApi
+
+    cached = _of_cache(spec)
+    return cached if cached.identifier is not None else look_up(HfApi(), spec)
 
 
 def look_up(api: "HfApi", model: str | None) -> TeacherLicense:
@@ -55,10 +74,10 @@ def look_up(api: "HfApi", model: str | None) -> TeacherLicense:
     return _of_metadata({} if card is None else card.to_dict())  # type: ignore[no-untyped-call]
 
 
-def _of_cache(identity: TeacherIdentity) -> TeacherLicense:
+def _of_cache(model: str, revision: str | None = None) -> TeacherLicense:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(identity.model, "README.md", revision=identity.revision)
+    found = try_to_load_from_cache(model, "README.md", revision=revision)
     return _of_file(Path(found)) if isinstance(found, str) else TeacherLicense()
 
 

@@ -1,4 +1,4 @@
-"""What teachers' licences say of their outputs, and of models that are trained on them.
+"""What models' licences say of their outputs, of models that are trained on these, and of models made from them.
 
 In our words, for a card; the licence itself is what binds, and its address is told along.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.index.index_card import LICENSE_IDS
-from rebase_hf.public_text import markdown
+from rebase_hf.public_text import markdown, public_name
 from rebase_hf.publish.licenses import UNSTATED
 
 _NAMED_LLAMA = (
@@ -37,11 +37,51 @@ _TERMS: Mapping[str, tuple[str, str]] = {
     "bigcode-openrail-m": (_RAIL, "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement"),
     "creativeml-openrail-m": (_RAIL, "https://huggingface.co/spaces/CompVis/stable-diffusion-license"),
 }
+_RAIL_MADE = "Its restrictions of use go on with models that are made from it."
+_LLAMA = ("Llama", "Built with Llama")
+# How a model's name must begin, and what must be displayed with it: of models made from one under these licences; of
+# models trained on outputs of one, only under those from 3.1 on.
+_NAMING = {
+    "llama3": ("Llama 3", "Built with Meta Llama 3"),
+    **dict.fromkeys(("llama3.1", "llama3.2", "llama3.3", "llama4"), _LLAMA),
+}
+_MADE_FROM = {
+    "llama2": "A model made from it is passed on with its licence and its notice.",
+    **{
+        name: f"A model made from it must have a name that begins with `{begin}`, and say `{shown}`."
+        for name, (begin, shown) in _NAMING.items()
+    },
+    "gemma": "Its restrictions of use go on with a model made from it, which is passed on with its terms.",
+    "openrail": _RAIL_MADE,
+    "bigscience-openrail-m": _RAIL_MADE,
+    "bigscience-bloom-rail-1.0": _RAIL_MADE,
+    "bigcode-openrail-m": _RAIL_MADE,
+    "creativeml-openrail-m": _RAIL_MADE,
+}
+
+
+def naming_duty(identifier: str | None, *, by_outputs: bool = False) -> tuple[str, str] | None:
+    """Return how the name of a model must begin and what must be displayed with it, or None where nothing is asked.
+
+    Args:
+        identifier: The licence of what it is made from.
+        by_outputs: It is trained on outputs alone.
+    """
+    return None if by_outputs and identifier == "llama3" else _NAMING.get(str(identifier))
+
+
+def terms_of_models_made_from(identifier: str) -> str:
+    """Return what a licence says of models made from one that is under it."""
+    if identifier in UNSTATED:
+        return "What it says of models made from it is not known here: read it before you use this one."
+    if "-nc" in identifier:
+        return "It allows no commercial use."
+    return _MADE_FROM.get(identifier, "")
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherLicense:
-    """A teacher's licence, as the run or its publisher knows it.
+    """The licence of a model, a teacher's or a base model's, as the run or its publisher knows it.
 
     Attributes:
         identifier: The Hub's id of it; None where it is not known.
@@ -58,8 +98,12 @@ class TeacherLicense:
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> "TeacherLicense":
         """Return what a report says."""
-        teacher = report.get("teacher") or {}
-        return cls(*(teacher.get(key) for key in ("license", "license_name", "license_link", "license_from")))
+        return cls.read(report.get("teacher") or {})
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> "TeacherLicense":
+        """Return what `to_report` wrote."""
+        return cls(*(told.get(key) for key in ("license", "license_name", "license_link", "license_from")))
 
     @property
     def is_known(self) -> bool:
@@ -75,16 +119,24 @@ class TeacherLicense:
         """Return what a card says of it, in Markdown, its terms on outputs with it."""
         if not self.identifier:
             return "Its licence is unknown. Its terms may restrict what its outputs are used for."
+        return self.said(_TERMS.get(self.identifier, ("", ""))[0] or _plain_terms(self.identifier))
+
+    def said(self, terms: str) -> str:
+        """Return which licence it is, who says so, what follows from it, and where it is read, in Markdown."""
         called = f" ({markdown(self.name)})" if self.name else ""
         said = f"Licence: `{self.identifier}`{called}, as {_FOUND.get(str(self.found), 'the run says')}."
-        terms, link = _TERMS.get(self.identifier, ("", ""))
+        link = _TERMS.get(str(self.identifier), ("", ""))[1]
         where = self.link if self.link and self.link.startswith("https://") else link
-        if not terms:
-            terms = _plain_terms(self.identifier)
-        return f"{said} {terms}" + (f" See <{where}>." if where and " " not in where and ">" not in where else "")
+        see = f"See <{where}>." if where and " " not in where and ">" not in where else ""
+        return " ".join(part for part in (said, terms, see) if part)
 
 
 _FOUND = {"card": "its card says", "flag": "its publisher says (`--teacher-license`)"}
+
+
+def few_shot_base(teacher: Mapping[str, Any]) -> str:
+    """Return the name of the encoder that a few-shot teacher was trained from, as a report tells of the teacher."""
+    return public_name(str(teacher.get("model") or "").removeprefix("few-shot:"))
 
 
 def flagged(identifier: str | None) -> TeacherLicense | None:

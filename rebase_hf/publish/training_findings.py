@@ -1,6 +1,7 @@
-"""What a student's training showed of its rows: what `ProvenanceCallback` and `CartographyCallback` wrote.
+"""What a student's training showed of its rows: what `rebase-hf train` wrote, or callbacks of a user's own Trainer.
 
-Both write into their Trainer's output folder; a run has them where that was `RUN/student`, or the run itself.
+`ProvenanceCallback` and `CartographyCallback` write into their Trainer's output folder; a run has what they found
+where that was `RUN/student`, or the run itself.
 """
 
 import json
@@ -11,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rebase_hf.errors import PublishError
 from rebase_hf.public_text import public_name
+from rebase_hf.students.learning_map import CARTOGRAPHY as CARTOGRAPHY
+from rebase_hf.students.learning_map import PROVENANCE as PROVENANCE
 
 if TYPE_CHECKING:
     from rebase_hf.quality.cartography import Map
-
-PROVENANCE = "provenance.json"
-CARTOGRAPHY = "cartography.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,14 @@ class Learning:
     Attributes:
         sources: The hardest first: the highest loss after the last epoch.
         looked_at: How many rows were looked at, of `rows`.
+        learner: What was watched, where it was not the student itself.
     """
 
     sources: tuple[SourceLearning, ...]
     epochs: int
     rows: int
     looked_at: int
+    learner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class LearningMap:
     Attributes:
         points: Confidence, variability and correctness of each row.
         kept: Whether the callback would keep each.
+        learner: What was watched, where it was not the student itself.
     """
 
     points: "Map"
     kept: tuple[bool, ...]
+    learner: str | None = None
 
     @property
     def rows(self) -> int:
@@ -100,7 +104,7 @@ def learning_by_source(run: Path) -> Learning | None:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(file, error) from error
     ordered = sorted(sources, key=lambda source: (-source.loss, source.name))
-    return Learning(tuple(ordered), epochs, rows, looked_at)
+    return Learning(tuple(ordered), epochs, rows, looked_at, _learner(content))
 
 
 def learning_map(run: Path) -> LearningMap | None:
@@ -122,9 +126,14 @@ def learning_map(run: Path) -> LearningMap | None:
             np.asarray([row[name] for row in rows], dtype=np.float64)
             for name in ("confidence", "variability", "correctness")
         )
-        return LearningMap(Map(sure, varied, right, int(content["epochs"])), tuple(bool(row["kept"]) for row in rows))
+        points = Map(sure, varied, right, int(content["epochs"]))
+        return LearningMap(points, tuple(bool(row["kept"]) for row in rows), _learner(content))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(file, error) from error
+
+
+def _learner(content: Mapping[str, Any]) -> str | None:
+    return str(content["learner"]) if content.get("learner") else None
 
 
 def _written(run: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:

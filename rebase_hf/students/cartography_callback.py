@@ -12,6 +12,7 @@ from rebase_hf.quality.cartography import SHARE, Dynamics, Kept, draw_map, keep_
 from rebase_hf.students.cartography_figure import map_figure
 from rebase_hf.students.each_epoch import EachEpoch
 from rebase_hf.students.kind import check_number
+from rebase_hf.students.learning_map import map_record
 from rebase_hf.students.row_figures import RowFigures
 from rebase_hf.students.trainer_access import log_through_trainer, write_json, write_text
 
@@ -94,17 +95,7 @@ class CartographyCallback(EachEpoch):
         if not self.seen or not state.is_world_process_zero:
             return
         found, kept = draw_map(self.dynamics), self._kept(None)
-        columns = ("confidence", "variability", "correctness")
-        content = {
-            "epochs": found.epochs,
-            "share": self.share,
-            "kept": int(kept.mask.sum()),
-            "rows": [
-                {name: round(float(getattr(found, name)[row]), 6) for name in columns}
-                | {"label": self.seen[0]["label"][row], "kept": bool(kept.mask[row])}
-                for row in range(len(self.dataset))
-            ],
-        }
+        content = map_record(found, kept, self.seen[0]["label"], self.share)
         write_json(state, args.output_dir, f"{self.name}.json", content)
         write_text(Path(args.output_dir) / f"{self.name}.svg", map_figure(found, kept.mask.tolist()))
 

@@ -64,6 +64,11 @@ class SetFitStudent(Classifier):
             probabilities[:, classes] = self.model.predict_proba(texts, as_numpy=True, show_progress_bar=False)
         return probabilities
 
+    def vectors(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Return what the body says of each input, shape (inputs, width): what the head reads."""
+        texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
+        return np.asarray(self.model.model_body.encode(texts, convert_to_numpy=True, show_progress_bar=False))
+
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.
 

@@ -18,7 +18,7 @@ from rebase_hf.students.base_models import check_classifier
 from rebase_hf.students.batches import labels_in_turn, longest_first
 from rebase_hf.students.classifier import Classifier
 from rebase_hf.students.facts import training_facts
-from rebase_hf.students.head_start import fit_head
+from rebase_hf.students.head_start import fit_head, head_inputs
 from rebase_hf.students.kind import StudentKind, check_number
 from rebase_hf.students.saving import SavedStudent, saving
 from rebase_hf.students.student import Input, TrainingRow, check_inputs
@@ -75,6 +75,14 @@ class EncoderStudent(Classifier):
             # In double precision on the CPU: Apple's GPUs have none.
             probabilities[batch] = logits.cpu().double().softmax(-1).numpy()[:, places]
         return probabilities
+
+    def vectors(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Return what the last layer reads of each input, shape (inputs, width); of another shape where of no row."""
+        rows = check_inputs(self.task, inputs)
+        features = _features(self.tokenizer, [segments(self.task, row) for row in rows], self.facts["max_length"])
+        return np.asarray(
+            head_inputs(self.model, features, lambda some: self.tokenizer.pad(some, return_tensors="pt"))
+        )
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and `pipeline("text-classification", folder)` read."""

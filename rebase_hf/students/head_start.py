@@ -28,41 +28,71 @@ def fit_head(model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -
     """
     import torch
 
-    classes = model.config.num_labels
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == classes]
-    if not layers:
+    layer = _last_layer(model)
+    if layer is None:
         return
-    inputs, labels = _inputs_of(layers[-1], model, features, collator)
-    if inputs.ndim != 2 or len(inputs) != len(labels):
+    inputs, order = _inputs_of(layer, model, [_unlabelled(feature) for feature in features], collator)
+    if inputs.ndim != 2 or len(inputs) != len(order):
         return
+    labels = torch.tensor([int(features[row]["labels"]) for row in order])
     # By the whole length, also where rows differ in little of it: weights that made much of that little would be
     # thrown far off by the encoder's first steps.
     scale, middle = inputs.norm(dim=1).mean(), inputs.mean(dim=0)
-    weight, bias = _regression((inputs - middle) / scale, labels, classes)
+    weight, bias = _regression((inputs - middle) / scale, labels, model.config.num_labels)
     with torch.no_grad():
-        layers[-1].weight.copy_(weight / scale)
-        if layers[-1].bias is not None:
-            layers[-1].bias.copy_(bias - weight @ middle / scale)
+        layer.weight.copy_(weight / scale)
+        if layer.bias is not None:
+            layer.bias.copy_(bias - weight @ middle / scale)
 
 
-def _inputs_of(layer: Any, model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -> tuple[Any, Any]:
-    """Return what reaches a layer for each row, float64 (rows, width), and the rows' labels."""
+def head_inputs(model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -> Any:
+    """Return what reaches a classifier's last layer for each row, float64 (rows, width).
+
+    Of one dimension, and empty, where its classes come from no linear layer, or from one that reads every token by
+    itself.
+
+    Args:
+        features: Tokenised rows, without labels.
+        collator: Makes a batch of them.
+    """
+    import torch
+
+    layer = _last_layer(model)
+    if layer is None:
+        return torch.zeros(0)
+    inputs, order = _inputs_of(layer, model, features, collator)
+    return inputs[torch.argsort(torch.tensor(order))] if len(inputs) == len(order) else torch.zeros(0)
+
+
+def _last_layer(model: Any) -> Any:
+    import torch
+
+    classes = model.config.num_labels
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == classes]
+    return layers[-1] if layers else None
+
+
+def _unlabelled(feature: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in feature.items() if name != "labels"}
+
+
+def _inputs_of(layer: Any, model: Any, features: Sequence[Mapping[str, Any]], collator: Any) -> tuple[Any, list[int]]:
+    """Return what reaches a layer, float64 (rows, width), and the numbers of the rows in the order it stands in."""
     import torch
 
     seen: list[Any] = []
     hook = layer.register_forward_hook(lambda _, given, __: seen.append(given[0].detach().cpu().double()))
-    labels = []
+    order: list[int] = []
     model.eval()
     try:
         with torch.no_grad():
             for rows in longest_first([len(feature["input_ids"]) for feature in features], BATCH_SIZE):
-                batch = collator([features[row] for row in rows])
-                labels.append(batch.pop("labels"))
-                model(**batch.to(model.device))
+                model(**collator([features[row] for row in rows]).to(model.device))
+                order += rows
     finally:
         hook.remove()
     # Of every token by itself, they are of another length in each batch.
-    return torch.cat(seen) if seen and seen[0].ndim == 2 else torch.zeros(0), torch.cat(labels)
+    return torch.cat(seen) if seen and seen[0].ndim == 2 else torch.zeros(0), order
 
 
 def _regression(inputs: Any, labels: Any, classes: int) -> tuple[Any, Any]:

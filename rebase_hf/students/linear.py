@@ -57,8 +57,11 @@ class LinearStudent(Classifier):
 
     def predict_proba(self, inputs: Sequence[Input]) -> np.ndarray:
         """Return the probability of each label for each input, shape (inputs, labels), in the task's label order."""
-        texts = [self.task.input_text(row) for row in check_inputs(self.task, inputs)]
-        return self.head.probabilities(_encode(self.body, texts), list(self.task.labels))
+        return self.head.probabilities(self.vectors(inputs), list(self.task.labels))
+
+    def vectors(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Return what the frozen encoder says of each input, shape (inputs, width): what the classifier reads."""
+        return _encode(self.body, [self.task.input_text(row) for row in check_inputs(self.task, inputs)])
 
     def save(self, folder: str | Path, *, pickle: bool = True) -> Path:
         """Write the student to a folder that `load_student` and plain `SetFitModel.from_pretrained` read.

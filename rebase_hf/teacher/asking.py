@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rebase_hf.errors import TeacherError, TeacherRefused, TeacherUnavailable
 from rebase_hf.rows import Completion, Draft, Sampling
 from rebase_hf.task import Task
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.latency import Durations
 from rebase_hf.teacher.target import Teacher
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Usage:
         refused: Requests that a busy server turned away (429, 503).
         cost: What the tokens cost, where prices were given.
         tokens_estimated: The server does not say what an answer took: tokens are reckoned at 4 characters each.
+        durations: How many of the answers that a server was asked for took how long (`latency.py`).
     """
 
     requests: int = 0
@@ -46,6 +48,7 @@ class Usage:
     refused: int = 0
     cost: float | None = None
     tokens_estimated: bool = False
+    durations: Durations = field(default_factory=dict)
 
 
 class Unanswered(Exception):  # noqa: N818 - it is an outcome that is recorded, not an error of the program

@@ -14,6 +14,7 @@ from rebase_hf.teacher.asking import Halted, Usage, content_key
 from rebase_hf.teacher.budget import Budget
 from rebase_hf.teacher.faults import CONNECTION_LOST, EMPTY_ANSWER, UNAVAILABLE, UNREACHABLE, Incident
 from rebase_hf.teacher.journal import Journal
+from rebase_hf.teacher.latency import note_duration
 from rebase_hf.teacher.one_request import Reply, prompt_chars, send_once
 from rebase_hf.teacher.pacing import FIRST_LIMIT, FIRST_LIMIT_TOLD, Pacing
 from rebase_hf.teacher.refusals import refusal
@@ -126,10 +127,12 @@ class Sender:
             self._may_send()
             reserved = await self._budget.reserve(prompt_chars(content), max_tokens, self._may_send)
             try:
+                sent = time.monotonic()
                 found = await send_once(
                     client, self.served, key, content, max_tokens=max_tokens, timeout=self._teacher.timeout
                 )
                 if isinstance(found, Reply):
+                    note_duration(self._usage.durations, time.monotonic() - sent)
                     self._count(found, prompt_chars(content))
             finally:
                 self._budget.land(reserved)

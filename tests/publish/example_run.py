@@ -11,7 +11,10 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from rebase_hf.students.learning_map import LEARNER
+
 ROOT = Path(__file__).parents[2]
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 EXAMPLES = ROOT / "model_cards" / "examples"
 
 TASK = """\
@@ -120,6 +123,7 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         {"dataset": d, "config": c, "split": s, "revision": r, "license": lic, "language": ["en"], "rows": 120}
         for d, c, s, r, lic, _, _ in SOURCES
     ]
+    words = {"words_in_a_row": 13, "short_texts_from": 20}
     return {
         "command": "rebase-hf run examples/support-triage/task.yaml --index /home/someone/private/index "
         "--teacher few-shot --num-examples 60 --output runs/demo",
@@ -132,7 +136,7 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "index": {
             "path": "/home/someone/private/index",
             "fingerprint": "ab" * 32,
-            "encoder": {"name": "sentence-transformers/all-MiniLM-L6-v2", "identity": "cd" * 32, "dimension": 384},
+            "encoder": {"name": ENCODER, "identity": "cd" * 32, "dimension": 384},
             "rows": 360,
             "vectors": 700,
             "sources": indexed,
@@ -142,18 +146,19 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "teacher": {
             "target": "few-shot",
-            "model": "few-shot (SetFit on 3 examples)",
-            "revision": None,
+            "model": f"few-shot:{ENCODER}",
+            "revision": "cd" * 32,
             "kind": "few-shot",
-            "license": None,
+            "license": "apache-2.0",
+            "license_from": "card",
         },
         "asked_for": 60,
         "retrieved": 140,
-        "dropped_before": {"source_cap": 22, "near_duplicate": 13, "evaluation_overlap": 2},
+        "dropped_before": {"source_cap": 22, "near_duplicate_row": 13, "in_evaluation_set": 2},
         "asked": 103,
         "outputs": 103,
         "examples": len(rows),
-        "dropped": {"low_confidence": 31, "duplicate": 6, "copied_example": 2},
+        "dropped": {"low_confidence": 31, "duplicate_output": 6, "few_shot_copy": 1, "in_evaluation_set": 1},
         "quarantined": 4,
         "quarantined_reasons": {"too_long": 4},
         "stopped": None,
@@ -180,6 +185,13 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "pairwise_similarity": 0.241,
             "evaluation": {"rows": 60, "nearest": 0.612, "mauve": 0.704},
         },
+        "contamination": {
+            "sets": [{"name": "eval.jsonl", "rows": 90}, {"name": "open/mail-triage::test", "rows": 1200}],
+            "before_asking": {"of": "retrieved rows", **words, "similarity": 0.95},
+            "passages": None,
+            "outputs": {**words, "near_duplicate": 0.6, "similarity": None},
+            "own_family": True,
+        },
         "evaluation": {"rows": 90, "source": "/home/someone/private/eval.jsonl"},
         "student": {"accuracy": 0.871, "accuracy_std": 0.014, "macro_f1": 0.862, "macro_f1_std": 0.016},
         "baselines": {
@@ -193,14 +205,15 @@ def make_report(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "per_seed": {"student": [0.856, 0.871, 0.886], "few_examples": [0.744, 0.789, 0.843]},
             "train_rows": 54,
             "few_examples": 3,
-            "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+            "base_model": ENCODER,
         },
+        "base_models": [{"role": "base model", "name": ENCODER, "license": "apache-2.0", "license_from": "card"}],
     }
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
     """Write the run into `folder`, with top-level keys of its report changed, and return `folder`."""
-    rows = make_rows("few-shot (SetFit on 3 examples)") if rows is None else rows
+    rows = make_rows(f"few-shot:{ENCODER}") if rows is None else rows
     report = make_report(rows) | changes
     (folder / "data").mkdir(parents=True)
     (folder / "student").mkdir()
@@ -210,8 +223,9 @@ def write_run(folder: Path, rows: list[dict[str, Any]] | None = None, **changes:
         '{"stage": "checks", "reason": "duplicate", "text": "a text that stays here"}\n'
     )
     (folder / "student" / "student.json").write_text(
-        '{"format": 1, "kind": "setfit", "base_model": "/home/someone/minilm", "files": '
-        '["local.json", "model.safetensors"]}'
+        json.dumps(
+            {"format": 1, "kind": "setfit", "base_model": ENCODER, "files": ["local.json", "model.safetensors"]}
+        )
     )
     (folder / "student" / "model.safetensors").write_bytes(bytes(range(256)))
     made = Dataset.from_list(rows, features=features(list(SUBJECTS)))
@@ -237,6 +251,7 @@ def write_watched(folder: Path) -> Path:
     teacher = {"target": "http://127.0.0.1:8080", "model": "lab/large-chat", "revision": "7a" * 20, "kind": "endpoint"}
     licensed = {"license": "apache-2.0", "license_from": "card"}
     asked = {"requests": 109, "from_journal": 12, "tokens": {"prompt": 48_210, "completion": 9_377}, "cost": 0.0412}
+    asked["latency"] = {"answers": 109, "p50": 0.842, "p90": 1.43, "p99": 2.61}
     asked["command"] = make_report(rows)["command"].replace("--teacher few-shot", "--teacher http://gpu-box:8080")
     write_run(folder, rows, teacher=teacher | licensed, **asked)
     epochs = []
@@ -246,12 +261,18 @@ def write_watched(folder: Path) -> Path:
             for i, (dataset, *_, count) in enumerate(SOURCES)
         }
         epochs.append({"epoch": epoch, "step": 10 * epoch, "sources": sources})
-    told = {"column": "provenance.dataset", "rows": 54, "looked_at": 54, "epochs": epochs}
+    learner = {"learner": LEARNER}
+    told = {"column": "provenance.dataset", "rows": 54, "looked_at": 54, "epochs": epochs} | learner
     points = [
         {"confidence": 0.3 + i / 80, "variability": 0.3 - i / 200, "correctness": min(i // 15, 3) / 3, "label": i % 3}
         for i in range(54)
     ]
-    mapped = {"epochs": 3, "share": 0.83, "kept": 45, "rows": [p | {"kept": i >= 9} for i, p in enumerate(points)]}
+    mapped = {
+        "epochs": 3,
+        "share": 0.83,
+        "kept": 45,
+        "rows": [p | {"kept": i >= 9} for i, p in enumerate(points)],
+    } | learner
     (folder / "student" / "provenance.json").write_text(json.dumps(told))
     (folder / "student" / "cartography.json").write_text(json.dumps(mapped))
     return folder
@@ -263,6 +284,7 @@ def render_examples() -> dict[str, str]:
 
     with tempfile.TemporaryDirectory() as folder:
         run = write_run(Path(folder) / "demo")
+        (run / "student" / "model_head.pkl").touch()
         asked = write_watched(Path(folder) / "asked")
         return {
             "dataset.md": render_dataset_card(run),

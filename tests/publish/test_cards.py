@@ -78,6 +78,8 @@ def test_dataset_card_says_what_the_run_says(run: Path) -> None:
         "row 3 of acme/helpdesk-mail",
         "| unique texts | 93.3% |",
         "compare with other datasets at the same number only",
+        "Checked against eval.jsonl (90 rows); open/mail-triage::test (1,200 rows).",
+        "dropped: 1.",
     ):
         assert said in text
     assert "/home/someone" not in text
@@ -98,6 +100,7 @@ def test_missing_figures_are_left_out(tmp_path: Path) -> None:
     assert "How diverse it is" not in text
     assert "Was it worth it" not in text
     assert "What it cost" not in text
+    (run / "student/student.json").write_text(json.dumps({"kind": "setfit", "base_model": "/home/someone/minilm"}))
     student = render_student_card(run)
     assert "model-index" not in student
     assert "None" not in text + student
@@ -131,7 +134,11 @@ def test_rows_can_not_write_into_the_card(tmp_path: Path) -> None:
 def test_student_card_carries_what_the_hub_reads(run: Path) -> None:
     text = render_student_card(run, repo_id="org/triage", dataset_id="org/triage-data")
     data = ModelCard(text, ignore_metadata_errors=False).data
-    assert (data.library_name, data.pipeline_tag, data.license) == ("setfit", "text-classification", "cc-by-sa-4.0")
+    assert (data.library_name, data.pipeline_tag, data.license) == (
+        "sentence-transformers",
+        "text-classification",
+        "cc-by-sa-4.0",
+    )
     assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
     assert data.datasets == ["org/triage-data"]
     assert data.metrics == ["accuracy", "f1"]
@@ -140,6 +147,24 @@ def test_student_card_carries_what_the_hub_reads(run: Path) -> None:
     block = text.split("```python\n")[1].split("```")[0]
     compile(block, "card", "exec")
     assert 'load_student("org/triage")' in block
+
+
+def test_the_widget_of_a_question_has_its_text_beside_it(run: Path) -> None:
+    task = {"name": "hours", "instruction": "Find the time.", "inputs": ["passage", "question"], "output": "time"}
+    example = {"passage": "The pool opens at nine.", "question": "When?", "time": "at nine"}
+    (run / "task.yaml").write_text(json.dumps(task | {"extractive": True, "examples": [example]}))
+    (run / "student/student.json").write_text(json.dumps({"kind": "extractive", "base_model": "org/bert"}))
+    data = ModelCard(render_student_card(run), ignore_metadata_errors=False).data
+    assert data.pipeline_tag == "question-answering"
+    assert data.widget == [{"text": "When?", "context": "The pool opens at nine."}]
+    single = task | {
+        "inputs": ["passage"],
+        "extractive": True,
+        "examples": [{"passage": "a at nine", "time": "at nine"}],
+    }
+    (run / "task.yaml").write_text(json.dumps(single))
+    data = ModelCard(render_student_card(run), ignore_metadata_errors=False).data
+    assert data.widget == [{"text": "Find the time.", "context": "a at nine"}]
 
 
 def test_the_card_of_a_student_that_reads_names_its_index_unless_it_brings_one(run: Path) -> None:
@@ -169,7 +194,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     ("kind", "files", "library", "plain"),
     [
         ("setfit", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
-        ("setfit", [], "setfit", None),
+        ("setfit", [], "sentence-transformers", None),
+        ("linear", [], "sentence-transformers", None),
         ("linear", ["model_head.pkl"], "setfit", 'SetFitModel.from_pretrained("org/s")'),
         ("encoder", [], "transformers", 'pipeline("text-classification", "org/s", truncation=True)'),
         ("causal", ["adapter_model.safetensors"], "peft", None),

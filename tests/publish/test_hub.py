@@ -11,7 +11,7 @@ import pytest
 
 from rebase_hf.errors import PublishError
 from rebase_hf.publish.card_merging import merge_card
-from rebase_hf.publish.cards import render_dataset_card
+from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.hub import push_dataset, push_student
 from tests.doubles.hub_server import HubServer
 from tests.publish.example_run import make_rows, write_run
@@ -232,6 +232,22 @@ def test_configurations_that_could_not_be_read_beside_parquet_are_refused(run: P
     theirs = "---\nlicense: mit\nconfigs:\n- config_name: v0\n  data_files: v0.jsonl\n---\n# Theirs\n"
     with pytest.raises(PublishError, match="`v0` is not in parquet"):
         merge_card(render_dataset_card(run), theirs)
+
+
+@pytest.mark.parametrize("render", [render_dataset_card, render_student_card])
+def test_notes_survive_where_the_line_that_ends_them_is_deleted(run: Path, render: Callable[[Path], str]) -> None:
+    new = render(run)
+    mine = "Ask Ada first.\n\n## My heading\n\nAnd *then* Ben."
+    begin = new.index("<!-- notes:")
+    line = new.index("\n", begin) + 1
+    old = new[:line] + f"{mine}\n" + new[new.index("<!-- end of notes -->") + len("<!-- end of notes -->\n") :]
+    assert "<!-- end of notes -->" not in old
+    merged = merge_card(new, old)
+    assert merged == new.replace("<!-- end of notes -->", f"{mine}\n<!-- end of notes -->")
+    assert merge_card(new, merged) == merged
+    broken = merged.replace(merged[begin:line], "")
+    with pytest.raises(PublishError, match="not the one before your notes"):
+        merge_card(new, broken)
 
 
 def test_what_the_last_run_measured_does_not_stay_on_the_card(run: Path) -> None:

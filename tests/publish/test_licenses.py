@@ -36,12 +36,20 @@ def test_agreeing_or_most_restrictive_licence_is_taken(held: list[str], derived:
         (["proprietary-research-only"], "proprietary-research-only is no licence whose terms are known here: org/0"),
         (["cc", "cc"], "cc is no licence whose terms are known here: org/0, org/1"),
         (["cc0-1.0", "mitt"], "mitt is no licence whose terms are known here: org/1"),
+        (["mpl-2.0", "mit"], "licences of which it is not known here whether one covers the others (mit: org/1; mpl"),
     ],
 )
 def test_what_does_not_add_up_is_said_and_never_guessed(held: list[str | None], said: str) -> None:
     found = derive_license({f"org/{i}": name for i, name in enumerate(held)})
     assert found.identifier is None
     assert said in "; ".join(found.problems)
+
+
+def test_licences_without_an_order_are_not_said_to_have_one() -> None:
+    found = derive_license({"org/0": "apache-2.0", "org/1": "cc-by-4.0", "org/2": "cc0-1.0"})
+    assert found.identifier == "cc-by-4.0" and "all permissive, and none of them is the strictest" in found.derivation
+    for held in ({"org/0": "cc0-1.0", "org/1": "mit"}, {"org/0": "mit", "org/1": "cc-by-sa-4.0"}):
+        assert derive_license(held).derivation.startswith("The most restrictive of the sources' licences")
 
 
 def test_without_sources_there_is_no_licence_and_no_problem() -> None:
@@ -58,6 +66,7 @@ def test_without_sources_there_is_no_licence_and_no_problem() -> None:
         (["cc0-1.0"], "gemma", "gemma", "more restrictive"),
         (["cc-by-sa-4.0"], "apache-2.0", "cc-by-sa-4.0", "asks for no more"),
         (["mit"], "mit", "mit", "The teacher's licence is the same."),
+        (["llama3.1"], "mit", "llama3.1", "asks for no more"),
         (["mit"], "other", "mit", "All sources"),
         (["mit"], None, "mit", "All sources"),
         ([], "apache-2.0", "apache-2.0", "the teacher's licence"),

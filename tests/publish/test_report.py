@@ -1,15 +1,17 @@
 import asyncio
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet as pq
 import pytest
 
 from rebase_hf.errors import MissingExtraError, PublishError
-from rebase_hf.publish.cards import render_student_card
-from rebase_hf.publish.compared_texts import compare_texts, labels_before
+from rebase_hf.publish.cards import render_dataset_card, render_student_card
+from rebase_hf.publish.compared_texts import compare_texts, labels_before, varied
 from rebase_hf.publish.finished_run import FinishedRun
 from rebase_hf.publish.png import has_pillow
 from rebase_hf.publish.report import write_report
@@ -49,6 +51,14 @@ def test_report_stands_alone_and_holds_every_row(run: Path) -> None:
     assert "How diverse the texts are" in text and "93.3%" in text
 
 
+def test_how_long_answers_took_is_shown_where_it_is_known(run: Path, tmp_path: Path) -> None:
+    assert "Seconds until an answer" not in write_report(run).read_text(encoding="utf-8")
+    told = {"answers": 1109, "p50": 0.842, "p90": 1.43, "p99": 2.61}
+    text = write_report(write_run(tmp_path / "asked", latency=told)).read_text(encoding="utf-8")
+    assert "Of 1,109 answers" in text and "half of the answers" in text and "2.61 s" in text
+    assert (tmp_path / "asked/figures/latency.svg").is_file()
+
+
 def test_rows_are_data_in_the_report(tmp_path: Path) -> None:
     rows = make_rows("teacher")
     rows[0]["message"] = hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)>"
@@ -77,6 +87,20 @@ def test_report_without_student_scores_or_kept_rows_is_still_written(tmp_path: P
     text = write_report(run).read_text(encoding="utf-8")
     assert "Was it worth it" not in text and "How diverse" not in text
     assert embedded(text)["rows"][0]["c"] == []
+
+
+def test_what_is_empty_is_not_shown_as_an_empty_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", examples=0, student={}, baselines={}, comparison={}, diversity=None, labels={})
+    table = pq.read_table(run / "data/train.parquet")
+    pq.write_table(table.slice(0, 0), run / "data/train.parquet")
+    (run / "data/validation.parquet").unlink()
+    text, card = write_report(run).read_text(encoding="utf-8"), render_dataset_card(run)
+    assert "No example was made, so no row of a dataset is in it." in text and "Every row: what was" not in text
+    assert "No example was made" in card and "## Examples" not in card and "Every row says" not in card
+    assert [tag for tag, _ in Tags(text).tags].count("table") == 0
+    written = write_run(tmp_path / "written", retrieved=0, index=None)
+    assert "From requests to examples" in write_report(written).read_text(encoding="utf-8")
+    assert "### What became of what was asked for" in render_dataset_card(written)
 
 
 def test_same_run_same_report(run: Path) -> None:
@@ -114,6 +138,27 @@ def test_every_figure_is_there_as_png_too(run: Path) -> None:
     before = {path.name: path.read_bytes() for path in (run / "figures").glob("*.png")}
     write_report(run)
     assert before == {path.name: path.read_bytes() for path in (run / "figures").glob("*.png")}
+
+
+def test_texts_are_measured_once_for_card_and_report(run: Path) -> None:
+    varied.cache_clear()
+    write_report(run)
+    assert (varied.cache_info().misses, varied.cache_info().hits) == (2, 0)
+    render_dataset_card(run)
+    assert varied.cache_info().misses == 2
+
+
+def test_a_reader_of_the_report_sees_the_old_or_the_new_one_whole(run: Path, tmp_path: Path) -> None:
+    held = [write_report(run), run / "figures/funnel.svg"]
+    for number, path in enumerate(held):
+        os.link(path, tmp_path / str(number))  # as a reader has it that opened it before
+    before = [path.read_bytes() for path in held]
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps(report | {"retrieved": 999, "statement": "Another."}))
+    write_report(run)
+    assert [path.read_bytes() for path in held] != before
+    assert [(tmp_path / str(number)).read_bytes() for number in (0, 1)] == before
+    assert not [path for path in (run, run / "figures") for path in path.iterdir() if path.suffix == ".tmp"]
 
 
 def test_labels_before_and_after_the_checks(run: Path) -> None:
