@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet as parquet
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, ModelCard
@@ -154,6 +155,9 @@ def test_the_widget_of_a_question_has_its_text_beside_it(run: Path) -> None:
     example = {"passage": "The pool opens at nine.", "question": "When?", "time": "at nine"}
     (run / "task.yaml").write_text(json.dumps(task | {"extractive": True, "examples": [example]}))
     (run / "student/student.json").write_text(json.dumps({"kind": "extractive", "base_model": "org/bert"}))
+    for path in (run / "data").glob("*.parquet"):
+        held = parquet.read_table(path).rename_columns({"message": "passage", "team": "time"})
+        parquet.write_table(held.append_column("question", held["passage"]), path)
     data = ModelCard(render_student_card(run), ignore_metadata_errors=False).data
     assert data.pipeline_tag == "question-answering"
     assert data.widget == [{"text": "When?", "context": "The pool opens at nine."}]
