@@ -1,0 +1,25 @@
+"""distilabel: a pipeline of one TextGeneration. Modes: "tgi", its client for TGI and endpoints; "openai"."""
+
+from distilabel.models import InferenceEndpointsLLM, OpenAILLM
+from distilabel.pipeline import Pipeline
+from distilabel.steps.tasks import TextGeneration
+from job import Job, run
+
+from datasets import Dataset
+
+
+def answers(job: Job) -> list[str | None]:
+    """Return the generations."""
+    if job.mode == "tgi":
+        llm = InferenceEndpointsLLM(base_url=job.url, api_key="none")
+    else:
+        llm = OpenAILLM(model="benchmark/teacher", base_url=f"{job.url}/v1", api_key="none")
+    settings = {} if job.in_flight is None else {"input_batch_size": job.in_flight}
+    with Pipeline(name="benchmark", cache_dir=job.folder) as pipeline:
+        TextGeneration(llm=llm, **settings)
+    made = pipeline.run(dataset=Dataset.from_list([{"instruction": prompt} for prompt in job.prompts]))
+    return list(made["default"]["train"]["generation"])
+
+
+if __name__ == "__main__":
+    run(answers)
