@@ -22,7 +22,7 @@ CIRCUMSTANCES = (
 PAGE = FiguresPage(
     "index",
     "docs/index.md",
-    {f"{name}.{key}": "" for name, keys in KEYS.items() for key in keys.split()},
+    [f"{name}.{key}" for name, keys in KEYS.items() for key in keys.split()],
     CIRCUMSTANCES,
 )
 

@@ -14,8 +14,18 @@ from typing import Any
 
 from benchmarks.claims import Line, parser, report
 from benchmarks.clients.environments import Environment, installed
-from benchmarks.clients.peers import CLIENTS, Client
-from benchmarks.clients.scenarios import Bench, Counted, NotWholeError, cpu, defaults, full, killed, scattered, throughput
+from benchmarks.clients.peers import CLIENTS, OURS
+from benchmarks.clients.scenarios import (
+    Bench,
+    Counted,
+    NotWholeError,
+    cpu,
+    defaults,
+    full,
+    killed,
+    scattered,
+    throughput,
+)
 
 SCENARIOS = {
     "cpu": cpu,
@@ -70,10 +80,22 @@ def _measured(bench: Bench, scenarios: Sequence[str]) -> list[Line]:
         except NotWholeError as error:
             found = {"failed": str(error)}
         found["took"] = round(time.perf_counter() - began, 1)
-        line = Line(f"{name}.{client.name}", f"{client.title}, {name}", shown_of(name, found), details=rounded(found))
+        line = Line(
+            f"{name}.{client.name}",
+            f"{client.title}, {name}",
+            shown_of(name, found),
+            # Only our own client has something to reach: that no row is missing.
+            target="all rows" if client.name == OURS else None,
+            met=_all_rows(found) if client.name == OURS else None,
+            details=rounded(found),
+        )
         print(f"{client.name} {name}: {line.shown} ({found['took']:.0f} s)", flush=True)
         lines.append(line)
     return lines
+
+
+def _all_rows(found: Counted) -> bool:
+    return "failed" not in found and found.get("right", found["rows"]) == found["rows"]
 
 
 def shown_of(scenario: str, found: Mapping[str, Any]) -> str:

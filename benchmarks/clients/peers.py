@@ -88,10 +88,10 @@ DATATROVE = Package(
     "from datatrove.pipeline.inference.run_inference import InferenceRunner",
     ("datatrove", "aiosqlite", "openai"),
 )
-
+OURS = "rebase_hf"
 CLIENTS = (
     Client(
-        "rebase_hf",
+        OURS,
         "rebase_hf, all of `generate()`",
         "drive_ours",
         None,

@@ -198,4 +198,3 @@ def repeated(once: Callable[[], Once], rounds: int) -> list[Once]:
     while len(found) < rounds and time.perf_counter() - began < REPEAT_WITHIN:
         found.append(once())
     return found
-

@@ -6,6 +6,7 @@ from collections import deque
 import aiohttp
 from job import Job, run
 
+
 def answers(job: Job) -> list[str]:
     """Return the answers."""
     return asyncio.run(_all(job))

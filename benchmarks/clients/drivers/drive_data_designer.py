@@ -19,9 +19,7 @@ def answers(job: Job) -> list[str | None]:
     seed = folder / "seed.parquet"
     if not seed.exists():
         pandas.DataFrame({"asked": prompts}).to_parquet(seed)
-    provider = config.ModelProvider(
-        name="benchmark", endpoint=f"{job.url}/v1", provider_type="openai", api_key="none"
-    )
+    provider = config.ModelProvider(name="benchmark", endpoint=f"{job.url}/v1", provider_type="openai", api_key="none")
     designer = DataDesigner(artifact_path=str(folder / "artifacts"), model_providers=[provider])
     # A smaller row group is what its documentation offers to those who want to lose less when killed.
     groups = {} if job.in_flight is None else {"buffer_size": job.in_flight}
@@ -36,9 +34,7 @@ def answers(job: Job) -> list[str | None]:
     builder = config.DataDesignerConfigBuilder(model_configs=[model])
     builder.with_seed_dataset(config.LocalFileSeedSource(path=str(seed)))
     builder.add_column(config.LLMTextColumnConfig(name="answer", model_alias="model", prompt="{{ asked }}"))
-    made = designer.create(
-        builder, num_records=len(prompts), dataset_name="benchmark", resume=ResumeMode.IF_POSSIBLE
-    )
+    made = designer.create(builder, num_records=len(prompts), dataset_name="benchmark", resume=ResumeMode.IF_POSSIBLE)
     return list(made.load_dataset()["answer"])
 
 

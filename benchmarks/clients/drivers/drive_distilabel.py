@@ -1,11 +1,10 @@
 """distilabel: a pipeline of one TextGeneration. Modes: "tgi", its client for TGI and endpoints; "openai"."""
 
+from datasets import Dataset
 from distilabel.models import InferenceEndpointsLLM, OpenAILLM
 from distilabel.pipeline import Pipeline
 from distilabel.steps.tasks import TextGeneration
 from job import Job, run
-
-from datasets import Dataset
 
 
 def answers(job: Job) -> list[str | None]:

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.made_rows import TASK, opened_index
 from job import Job, run
 
+from benchmarks.made_rows import TASK, opened_index
 from rebase_hf import Teacher, generate
 
 
