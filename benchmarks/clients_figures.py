@@ -63,11 +63,11 @@ def _kill(measured: Measured, client: Client) -> list[str]:
     if not (about := measured.get(f"killed.{client.name}", {})):
         return []
     if not about["killed"]:
-        return ["it ended before it could be killed", "", _end(about)]
+        return ["it ended before it could be killed", "", _end(about["exit_code"])]
     came = f"{about['right']} of {about['rows']}"
     if about["right"] < about["rows"]:
-        return [f"none beyond; {about['asked_after']} asked by the second run", came, _end(about)]
-    return [str(about["extra"]), came, _end(about)]
+        return [f"none beyond; {about['asked_after']} asked by the second run", came, _end(about["exit_code"])]
+    return [str(about["extra"]), came, _end(about["exit_code"])]
 
 
 def refusals_table(measured: Measured) -> str:
@@ -91,10 +91,11 @@ def _refusals(measured: Measured, client: Client) -> list[str]:
     for name in ("scattered", "full"):
         if not (about := measured.get(f"{name}.{client.name}", {})):
             return []
-        null = f" ({about['null']} null)" if about["null"] else ""
-        missing = f"{about['rows'] - about['right']}{null}"
-        stopped = " until it stopped" if about["exit_code"] else ""
-        cells += [f"{about['asking']:.1f}{stopped}", str(about["wasted"]), missing, _end(about)]
+        stopped = " until it stopped" if any(about["exit_code"]) else ""
+        null = f" ({_spread(about, 'null', 0)} null)" if any(about["null"]) else ""
+        ends = " or ".join(dict.fromkeys(_end(code) for code in about["exit_code"]))
+        missing = f"{_spread(about, 'missing', 0)}{null}"
+        cells += [f"{_spread(about, 'asking', 1)}{stopped}", _spread(about, "wasted", 0), missing, ends]
     return cells
 
 
@@ -157,25 +158,21 @@ def _spread(about: Details, key: str, digits: int) -> str:
         return str(about["failed"])
     if not (figures := about.get(key)):
         return ""
-    middle = f"{statistics.median(figures):.{digits}f}"
-    if len(figures) == 1:
-        return f"{middle} (once)"
-    return f"{middle} ({min(figures):.{digits}f}-{max(figures):.{digits}f})"
+    middle, least, most = (f"{one:.{digits}f}" for one in (statistics.median(figures), min(figures), max(figures)))
+    return middle if least == most else f"{middle} ({least}-{most})"
 
 
 def _digits(figure: float) -> int:
     return 0 if figure >= 10 else 1
 
 
-def _end(about: Details) -> str:
-    if about["exit_code"] is None:
-        return "does not end"
-    return f"exit code {about['exit_code']}"
+def _end(exit_code: int | None) -> str:
+    return "does not end" if exit_code is None else f"exit code {exit_code}"
 
 
 CIRCUMSTANCES = (
-    "Figures in brackets are the least and the most of up to three runs; `once` where one run was long enough. The "
-    "versions of what each peer brought are in `benchmarks/results/clients.json`."
+    "Up to three runs each, what takes long but one: the median, and in brackets the least and the most where they "
+    "differ. All runs, and the versions of what each peer brought, are in `benchmarks/results/clients.json`."
 )
 PAGE = ClientsPage("clients", "docs/clients.md", (), CIRCUMSTANCES)
 

@@ -61,8 +61,8 @@ def test_throughput_is_at_most_what_the_latency_allows(tmp_path):
 
 def test_what_stops_at_a_refusal_has_no_rows_and_says_why(tmp_path):
     found = scattered(bench(tmp_path, rows=80))
-    assert (found["exit_code"], found["right"], found["rows"]) == (1, 0, 40)
-    assert found["wasted"] > 0 and "429" in found["error"]
+    assert (found["exit_code"], found["missing"], found["rows"]) == ([1], [40], 40)
+    assert found["wasted"][0] > 0 and "429" in found["error"][0]
 
 
 def test_what_keeps_nothing_asks_all_again_after_a_kill(tmp_path):
@@ -118,8 +118,9 @@ def test_our_own_driver_comes_through_every_scenario(tmp_path):
     lines = json.loads((tmp_path / "clients.json").read_text())["lines"]
     found = {line["key"].partition(".")[0]: line["details"] for line in lines}
     assert set(found) == {"cpu", "throughput", "defaults", "killed", "scattered", "full"}
-    for name in ("killed", "scattered", "full"):
-        assert (found[name]["right"], found[name]["null"], found[name]["exit_code"]) == (found[name]["rows"], 0, 0)
+    assert (found["killed"]["right"], found["killed"]["exit_code"]) == (60, 0)
+    for name in ("scattered", "full"):
+        assert (found[name]["missing"], found[name]["null"], found[name]["exit_code"]) == ([0], [0], [0])
     assert found["killed"]["asked_before"] + found["killed"]["asked_after"] <= 60 + 60
     assert not (tmp_path / "environments").exists(), "no peer is needed"
 
@@ -128,7 +129,8 @@ def test_the_tables_say_what_did_not_install_and_what_did_not_end():
     broken = {"documented": "a", "error": "ImportError: b", "made": "2026-01-01", "versions": {}}
     well = {"documented": "ImportError: c", "error": "", "made": "2026-01-01", "versions": {"distilabel": "1.5.3"}}
     after = {"rows": 10, "right": 4, "null": 3, "exit_code": None, "killed": True, "asked_after": 0, "extra": -4}
-    refused = {"rows": 10, "right": 4, "null": 6, "exit_code": 0, "asking": 1.25, "wasted": 7}
+    refused = {"rows": 10, "missing": [6, 5], "null": [6, 5], "exit_code": [0, 0], "asking": [1, 2], "wasted": [7, 7]}
+    stopped = {"rows": 10, "missing": [10], "null": [0], "exit_code": [1], "asking": [1.26], "wasted": [7]}
     measured = {
         "install.curator": broken,
         "install.distilabel": well,
@@ -137,7 +139,7 @@ def test_the_tables_say_what_did_not_install_and_what_did_not_end():
         "defaults.distilabel_tgi": {"rows_per_second": 3.31, "most_at_once": 50},
         "killed.distilabel_tgi": after,
         "scattered.distilabel_tgi": refused,
-        "full.distilabel_tgi": refused | {"null": 0},
+        "full.distilabel_tgi": stopped,
     }
     title = BY_NAME["distilabel_tgi"].title
     speed, kill, refusals = speed_table(measured), kill_table(measured), refusals_table(measured)
@@ -145,7 +147,8 @@ def test_the_tables_say_what_did_not_install_and_what_did_not_end():
     failed = "9 of 10 rows, exit code 0"
     assert f"| {title} | 2.00 (1.00-3.00) | {failed} | {failed} | 3.3 (50 at once) |" in speed
     assert f"| {title} | none beyond; 0 asked by the second run | 4 of 10 | does not end |" in kill
-    assert f"| {title} | 1.2 | 7 | 6 (6 null) | exit code 0 | 1.2 | 7 | 6 | exit code 0 |" in refusals
+    nulls = "1.5 (1.0-2.0) | 7 | 6 (5-6) (6 (5-6) null) | exit code 0"
+    assert f"| {title} | {nulls} | 1.3 until it stopped | 7 | 10 | exit code 1 |" in refusals
     settings = settings_table(measured, "0.1.0")
     assert "| no: `ImportError: b` |" in settings
     assert "| no: `ImportError: c`; measured with `requests` beside |" in settings

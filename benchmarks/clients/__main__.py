@@ -95,7 +95,9 @@ def _measured(bench: Bench, scenarios: Sequence[str]) -> list[Line]:
 
 
 def _all_rows(found: Counted) -> bool:
-    return "failed" not in found and found.get("right", found["rows"]) == found["rows"]
+    if "failed" in found:
+        return False
+    return found.get("right", found["rows"]) == found["rows"] and not any(found.get("missing", ()))
 
 
 def shown_of(scenario: str, found: Mapping[str, Any]) -> str:
@@ -108,11 +110,13 @@ def shown_of(scenario: str, found: Mapping[str, Any]) -> str:
         return f"{spread(found['asking'], 0)} rows/s while asking, {spread(found['call'], 0)} of the call"
     if scenario == "defaults":
         return f"{found['rows_per_second']:.0f} rows/s, {found['most_at_once']} at once"
-    end = "hangs" if found["exit_code"] is None else f"exit code {found['exit_code']}"
-    rows = f"{found['right']} of {found['rows']} rows, {found['null']} null, {end}"
     if scenario == "killed":
-        return f"{found['extra']} asked again; {rows}"
-    return f"{found['asking']:.1f} s, {found['wasted']} wasted; {rows}"
+        end = "does not end" if found["exit_code"] is None else f"exit code {found['exit_code']}"
+        again = f"{found['asked_before']} asked before, {found['asked_after']} after"
+        return f"{again}; {found['right']} of {found['rows']} rows, {end}"
+    ends = ", ".join(str(code) for code in dict.fromkeys(found["exit_code"]))
+    rows = f"{spread(found['missing'], 0)} of {found['rows']} rows missing, {spread(found['null'], 0)} null"
+    return f"{spread(found['asking'], 1)} s, {spread(found['wasted'], 0)} wasted; {rows}; exit code {ends}"
 
 
 def spread(figures: Sequence[float], digits: int) -> str:
@@ -123,10 +127,7 @@ def spread(figures: Sequence[float], digits: int) -> str:
 
 def rounded(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures with as many digits as they are worth."""
-    return {
-        key: [round(one, 3) for one in value] if isinstance(value, list) else _rounded(value)
-        for key, value in found.items()
-    }
+    return {key: [_rounded(one) for one in v] if isinstance(v, list) else _rounded(v) for key, v in found.items()}
 
 
 def _rounded(value: Any) -> Any:

@@ -29,6 +29,8 @@ def answers(job: Job) -> list[str | None]:
         alias="model",
         model="benchmark/teacher",
         provider="benchmark",
+        # One question before all others; where that one is refused, the run ends before it began.
+        skip_health_check=True,
         inference_parameters=config.ChatCompletionInferenceParams(**settings),
     )
     builder = config.DataDesignerConfigBuilder(model_configs=[model])

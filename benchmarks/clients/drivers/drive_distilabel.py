@@ -1,10 +1,15 @@
 """distilabel: a pipeline of one TextGeneration. Modes: "tgi", its client for TGI and endpoints; "openai"."""
 
-from datasets import Dataset
-from distilabel.models import InferenceEndpointsLLM, OpenAILLM
-from distilabel.pipeline import Pipeline
-from distilabel.steps.tasks import TextGeneration
-from job import Job, run
+import os
+
+# Read while distilabel is imported. Left alone, it logs each request that it sends.
+os.environ["DISTILABEL_LOG_LEVEL"] = "WARNING"
+
+from datasets import Dataset  # noqa: E402
+from distilabel.models import InferenceEndpointsLLM, OpenAILLM  # noqa: E402
+from distilabel.pipeline import Pipeline  # noqa: E402
+from distilabel.steps.tasks import TextGeneration  # noqa: E402
+from job import Job, run  # noqa: E402
 
 
 def answers(job: Job) -> list[str | None]:
