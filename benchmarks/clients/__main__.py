@@ -60,6 +60,7 @@ def main() -> None:
                 continue
             python = sys.executable if environment is None else environment.python
             bench = Bench(client, python, options.rows, options.rounds, Path(material))
+            bench.prepare()
             names = options.scenario or list(SCENARIOS)
             lines += _measured(bench, [name for name in names if not client.speed_only or name in SPEED])
     report("clients", made, options, lines)

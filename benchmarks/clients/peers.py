@@ -10,7 +10,7 @@ class Package:
     Attributes:
         name: Of the environment's folder.
         title: What the page calls it.
-        requirements: What its own documentation says to install, at the newest version when this was written.
+        requirements: What its own documentation says to install, at its newest version.
         repairs: What has to be added, or held back, for it to import today; tried only where the documented line
             does not do.
         imports: A statement that fails where the peer can't be used.
@@ -68,6 +68,7 @@ CURATOR = Package(
 DATA_DESIGNER = Package(
     "data_designer",
     "Data Designer",
+    # 0.9.7 is out, and asks for a newer certifi than could be had when this was written.
     ("data-designer==0.9.6",),
     "from data_designer.interface import DataDesigner",
     ("data-designer", "httpx", "huggingface_hub", "pandas"),

@@ -53,6 +53,11 @@ class Bench:
     rounds: int
     material: Path
 
+    def prepare(self) -> None:
+        """Make what the scenarios need, so that none of them is held up by it."""
+        for rows in {self.rows // 5, self.rows // 2, self.rows, 2 * self.rows}:
+            made_material(self.material, rows, index=self.client.package is None)
+
     def driven(self, server: Serving, folder: Path, rows: int, in_flight: int | None) -> Driven:
         """Start the client on so many rows."""
         # One material for all clients that came before; our own needs an index beside the prompts.
