@@ -4,11 +4,12 @@ python -m benchmarks.clients_figures            # from benchmarks/results into d
 python -m benchmarks.clients_figures --check    # does docs/clients.md say what benchmarks/results holds?
 """
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.clients.peers import CLIENTS, OURS, Client
+from benchmarks.clients.shown import ended, spread
 from benchmarks.figures_page import FiguresPage, Results, made_by
 
 Details = Mapping[str, Any]
@@ -16,17 +17,20 @@ Measured = Mapping[str, Details]
 
 
 class ClientsPage(FiguresPage):
-    """The page's figures: four tables, a row a client."""
+    """The page's figures: a table a question, a row a client."""
 
     def table(self, results: Results) -> str:
         """Return the tables as Markdown."""
         (result,) = results.values()
         measured = {line["key"]: line["details"] for line in result["lines"]}
-        versions = result["packages"]["rebase-hf"]
-        tables = [speed_table, kill_table, refusals_table]
-        parts = [tell(measured) for tell in tables]
-        parts += [settings_table(measured, versions), f"{made_by(results)} {self.circumstances}"]
-        return "\n\n".join(parts)
+        parts = [
+            speed_table(measured),
+            kill_table(measured),
+            refusals_table(measured, "scattered", "one first try in five is refused"),
+            refusals_table(measured, "full", "a server of 16 slots"),
+            settings_table(measured, result["packages"]["rebase-hf"]),
+        ]
+        return "\n\n".join([*parts, f"{made_by(results)} {self.circumstances}"])
 
 
 def speed_table(measured: Measured) -> str:
@@ -63,40 +67,33 @@ def _kill(measured: Measured, client: Client) -> list[str]:
     if not (about := measured.get(f"killed.{client.name}", {})):
         return []
     if not about["killed"]:
-        return ["it ended before it could be killed", "", _end(about["exit_code"])]
+        return ["it ended before it could be killed", "", ended(about["exit_code"])]
     came = f"{about['right']} of {about['rows']}"
     if about["right"] < about["rows"]:
-        return [f"none beyond; {about['asked_after']} asked by the second run", came, _end(about["exit_code"])]
-    return [str(about["extra"]), came, _end(about["exit_code"])]
+        return [f"none beyond; {about['asked_after']} asked by the second run", came, ended(about["exit_code"])]
+    return [str(about["extra"]), came, ended(about["exit_code"])]
 
 
-def refusals_table(measured: Measured) -> str:
-    """Return what happens where a server refuses."""
-    rows = next((about["rows"] for key, about in measured.items() if key.startswith("scattered.")), 0)
-    heads = [
-        f"one first try in five is refused, {rows} rows: seconds",
-        "wasted",
-        "rows without an answer",
-        "end",
-        "a server of 16 slots: seconds",
-        "wasted",
-        "rows without an answer",
-        "end",
-    ]
-    return _table(heads, measured, _refusals)
+def refusals_table(measured: Measured, scenario: str, what: str) -> str:
+    """Return what happens where a server refuses.
+
+    Args:
+        scenario: `scattered` or `full`.
+        what: Whom it refuses, in words.
+    """
+    rows = next((about["rows"] for key, about in measured.items() if key.startswith(f"{scenario}.")), 0)
+    heads = [f"{what}, {rows} rows: seconds", "wasted", "rows without an answer", "end"]
+    return _table(heads, measured, partial(_refusals, scenario))
 
 
-def _refusals(measured: Measured, client: Client) -> list[str]:
-    cells = []
-    for name in ("scattered", "full"):
-        if not (about := measured.get(f"{name}.{client.name}", {})):
-            return []
-        stopped = " until it stopped" if any(about["exit_code"]) else ""
-        null = f" ({_spread(about, 'null', 0)} null)" if any(about["null"]) else ""
-        ends = " or ".join(dict.fromkeys(_end(code) for code in about["exit_code"]))
-        missing = f"{_spread(about, 'missing', 0)}{null}"
-        cells += [f"{_spread(about, 'asking', 1)}{stopped}", _spread(about, "wasted", 0), missing, ends]
-    return cells
+def _refusals(scenario: str, measured: Measured, client: Client) -> list[str]:
+    if not (about := measured.get(f"{scenario}.{client.name}", {})):
+        return []
+    stopped = " until it stopped" if any(about["exit_code"]) else ""
+    null = f", {_spread(about, 'null', 0)} of them null" if any(about["null"]) else ""
+    ends = " or ".join(dict.fromkeys(ended(code) for code in about["exit_code"]))
+    missing = f"{_spread(about, 'missing', 0)}{null}"
+    return [f"{_spread(about, 'asking', 1)}{stopped}", _spread(about, "wasted", 0), missing, ends]
 
 
 def settings_table(measured: Measured, version: str) -> str:
@@ -156,18 +153,11 @@ def _title(client: Client) -> str:
 def _spread(about: Details, key: str, digits: int) -> str:
     if "failed" in about:
         return str(about["failed"])
-    if not (figures := about.get(key)):
-        return ""
-    middle, least, most = (f"{one:.{digits}f}" for one in (statistics.median(figures), min(figures), max(figures)))
-    return middle if least == most else f"{middle} ({least}-{most})"
+    return spread(about[key], digits) if key in about else ""
 
 
 def _digits(figure: float) -> int:
     return 0 if figure >= 10 else 1
-
-
-def _end(exit_code: int | None) -> str:
-    return "does not end" if exit_code is None else f"exit code {exit_code}"
 
 
 CIRCUMSTANCES = (

@@ -4,13 +4,11 @@ Each peer is installed into an environment of its own first, and driven by a sma
 measured whole before the next is; of a peer that can't be installed, the results say why.
 """
 
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.claims import Line, parser, report
 from benchmarks.clients.environments import Environment, installed
@@ -26,6 +24,7 @@ from benchmarks.clients.scenarios import (
     scattered,
     throughput,
 )
+from benchmarks.clients.shown import rounded, shown_of
 
 SCENARIOS = {
     "cpu": cpu,
@@ -99,40 +98,6 @@ def _all_rows(found: Counted) -> bool:
     if "failed" in found:
         return False
     return found.get("right", found["rows"]) == found["rows"] and not any(found.get("missing", ()))
-
-
-def shown_of(scenario: str, found: Mapping[str, Any]) -> str:
-    """Return what a scenario counted, in words."""
-    if "failed" in found:
-        return str(found["failed"])
-    if scenario == "cpu":
-        return f"{spread(found['milliseconds'], 2)} ms a row"
-    if scenario == "throughput":
-        return f"{spread(found['asking'], 0)} rows/s while asking, {spread(found['call'], 0)} of the call"
-    if scenario == "defaults":
-        return f"{found['rows_per_second']:.0f} rows/s, {found['most_at_once']} at once"
-    if scenario == "killed":
-        end = "does not end" if found["exit_code"] is None else f"exit code {found['exit_code']}"
-        again = f"{found['asked_before']} asked before, {found['asked_after']} after"
-        return f"{again}; {found['right']} of {found['rows']} rows, {end}"
-    ends = ", ".join(str(code) for code in dict.fromkeys(found["exit_code"]))
-    rows = f"{spread(found['missing'], 0)} of {found['rows']} rows missing, {spread(found['null'], 0)} null"
-    return f"{spread(found['asking'], 1)} s, {spread(found['wasted'], 0)} wasted; {rows}; exit code {ends}"
-
-
-def spread(figures: Sequence[float], digits: int) -> str:
-    """Return the median of some figures, and the least and the most of them where there are several."""
-    middle = f"{statistics.median(figures):.{digits}f}"
-    return middle if len(figures) == 1 else f"{middle} ({min(figures):.{digits}f}-{max(figures):.{digits}f})"
-
-
-def rounded(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return figures with as many digits as they are worth."""
-    return {key: [_rounded(one) for one in v] if isinstance(v, list) else _rounded(v) for key, v in found.items()}
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

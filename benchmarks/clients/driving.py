@@ -118,14 +118,20 @@ class Driven:
         told = json.loads(path.read_text()) if (path := Path(self.job.told)).exists() else None
         answers: Sequence[str | None] = told["answers"] if told else []
         known = len(self.job.prompts)
-        numbers = {int(found[1]) for answer in answers if answer and (found := ROW.search(answer))}
+        numbers = {row_number(answer) for answer in answers if answer}
         exit_code = self._process.returncode if ended else None
         return Outcome(
             exit_code=exit_code,
             wall=wall,
             cpu=(self._cpu or 0.0) - (told["cpu_before"] if told else 0.0),
             seconds=told["seconds"] if told else None,
-            right=sum(number < known for number in numbers),
+            right=sum(0 <= number < known for number in numbers),
             null=sum(not answer for answer in answers),
-            error=last_line(self._log.read_text(errors="replace")) if exit_code else "",
+            error=last_line(self._log.read_text(errors="replace"), longest=120) if exit_code else "",
         )
+
+
+def row_number(text: str) -> int:
+    """Return which row a prompt or an answer is about; -1 for none."""
+    found = ROW.search(text)
+    return int(found[1]) if found else -1

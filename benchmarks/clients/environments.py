@@ -17,7 +17,6 @@ from pathlib import Path
 from benchmarks.claims import ROOT
 from benchmarks.clients.peers import Package
 
-LONGEST = 300
 VERSIONS = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
 
 
@@ -92,7 +91,7 @@ def _versions(python: str, names: tuple[str, ...]) -> dict[str, str]:
     return dict(json.loads(told.stdout))
 
 
-def last_line(text: str) -> str:
+def last_line(text: str, *, longest: int = 300) -> str:
     """Return the last line that says anything, shortened."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:LONGEST] if lines else "no word about why"
+    return lines[-1][:longest] if lines else "no word about why"

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.asking import own_home
 from benchmarks.clients.drivers.job import Job
-from benchmarks.clients.driving import Driven, Outcome
+from benchmarks.clients.driving import Driven, Outcome, row_number
 from benchmarks.clients.peers import Client
 from benchmarks.loopback_server import Serving, serving
-from benchmarks.made_rows import drafts, found_rows, made_index, made_rows, task
+from benchmarks.made_rows import TASK, made_index, made_rows
+from benchmarks.teacher_cpu import expect_all
+from rebase_hf import generate
 
 Counted = dict[str, Any]
 Once = TypeVar("Once")
@@ -26,7 +29,7 @@ SLOTS = 16
 # Seconds: of a process; without a request before one that goes on counts as hanging; of a run with a peer's own
 # settings, some of which would take minutes; after which nothing is measured a second time.
 LIMIT = 180.0
-PATIENCE = 40.0
+PATIENCE = 30.0
 CUT_OFF = 15.0
 REPEAT_WITHIN = 20.0
 REPEAT_REFUSED_WITHIN = 8.0
@@ -56,12 +59,11 @@ class Bench:
     def prepare(self) -> None:
         """Make what the scenarios need, so that none of them is held up by it."""
         for rows in {self.rows // 5, self.rows // 2, self.rows, 2 * self.rows}:
-            made_material(self.material, rows, index=self.client.package is None)
+            made_material(self.material, rows)
 
     def driven(self, server: Serving, folder: Path, rows: int, in_flight: int | None) -> Driven:
         """Start the client on so many rows."""
-        # One material for all clients that came before; our own needs an index beside the prompts.
-        material = made_material(self.material, rows, index=self.client.package is None)
+        material = made_material(self.material, rows)
         state = folder / "state"
         state.mkdir(exist_ok=True)
         job = Job(server.url, str(material), str(state), str(folder / "told.json"), in_flight, self.client.mode)
@@ -85,15 +87,18 @@ def whole(run: Outcome, rows: int) -> Outcome:
     return run
 
 
-def made_material(folder: Path, rows: int, *, index: bool) -> Path:
-    """Return the folder with the prompts about so many rows, and our index of them; made once."""
+def made_material(folder: Path, rows: int) -> Path:
+    """Return the folder with an index of so many rows and with the prompts that our client makes of them.
+
+    They are what it sent to a server once, so that the others send the same to the letter.
+    """
     made = folder / str(rows)
     if not (prompts := made / "prompts.json").exists():
-        made.mkdir(parents=True)
-        texts = [draft.messages[0].content for draft in drafts(task(), found_rows(rows))]
-        prompts.write_text(json.dumps(texts))
-    if index and not (made / "index").exists():
-        made_index(made, made_rows(rows))
+        index = made_index(made, made_rows(rows))
+        with serving(keep_bodies=True) as server, own_home():
+            expect_all(sum(1 for _ in generate(TASK, index, server.url, num_examples=rows)), rows)
+            texts = [json.loads(body)["messages"][0]["content"] for body in server.bodies()]
+        prompts.write_text(json.dumps(sorted(texts, key=row_number)))
     return made
 
 
