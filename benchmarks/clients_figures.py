@@ -57,7 +57,7 @@ def _speed(measured: Measured, client: Client) -> list[str]:
 
 
 def kill_table(measured: Measured) -> str:
-    """Return what a kill half-way costs."""
+    """Return what a kill on the way costs."""
     rows = next((about["rows"] for key, about in measured.items() if key.startswith("killed.")), 0)
     heads = [f"requests beyond {rows}", "rows that came out", "the second run's end"]
     return _table(heads, measured, _kill)

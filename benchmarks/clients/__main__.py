@@ -1,4 +1,4 @@
-"""Our client beside others: CPU, throughput, a kill half-way, a server that refuses; all on one loopback server.
+"""Our client beside others: CPU, throughput, a kill on the way, a server that refuses; all on one loopback server.
 
 Each peer is installed into an environment of its own first, and driven by a small file in `drivers/`. A client is
 measured whole before the next is; of a peer that can't be installed, the results say why.

@@ -26,13 +26,15 @@ REFUSED_LATENCY = 0.05
 REFUSED_IN_FLIGHT = 64
 SCATTERED = 0.2
 SLOTS = 16
+# Not at a whole number of hundreds: those that ask batch by batch have nothing under way between two of them.
+KILLED_AT = 0.55
 # Seconds: of a process; without a request before one that goes on counts as hanging; of a run with a peer's own
 # settings, some of which would take minutes; after which nothing is measured a second time.
 LIMIT = 180.0
 PATIENCE = 30.0
 CUT_OFF = 15.0
 REPEAT_WITHIN = 20.0
-REPEAT_REFUSED_WITHIN = 8.0
+REPEAT_REFUSED_WITHIN = 10.0
 
 
 class NotWholeError(Exception):
@@ -156,11 +158,13 @@ def defaults(bench: Bench) -> Counted:
 
 
 def killed(bench: Bench) -> Counted:
-    """Requests that a kill -9 half-way costs, and whether the same command then comes to its end."""
+    """Requests that a kill -9 on the way costs, and whether the same command then comes to its end."""
     with serving(latency=LATENCY) as server, own_folder() as folder:
         driven = bench.driven(server, folder, bench.rows, IN_FLIGHT)
         until = time.perf_counter() + LIMIT
-        while driven.running() and server.stats()["different"] < bench.rows / 2 and time.perf_counter() < until:
+        while (
+            driven.running() and server.stats()["different"] < KILLED_AT * bench.rows and time.perf_counter() < until
+        ):
             time.sleep(0.01)
         in_time = driven.running()
         driven.kill()
