@@ -11,7 +11,7 @@ BANK = $(sort $(wildcard examples/bank/*))
 DEMO_ENV = REBASE_HOME=runs/home HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo bench-demo bench-teacher bench-index bench-quality bench-scale bench-methods bench-retrieval bench-students
-.PHONY: bench-end-to-end bench-smoke figures
+.PHONY: bench-clients bench-end-to-end bench-smoke figures
 .PHONY: test test-slow test-versions test-ray test-space space check lint types format clean
 
 demo: runs/demo-index/manifest.json
@@ -29,9 +29,14 @@ bench-teacher: $(VENV)/package
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.teacher_$$name || missed=1; done; \
 	$(BIN)/python -m benchmarks.teacher_figures && exit $$missed
 
+# Installs five other clients, each in an environment of its own below the user's cache folder (or REBASE_CLIENTS), about
+# 5 GB and 5 minutes the first time; then about 12 minutes on 2 cores, with nothing else running.
+bench-clients: $(VENV)/package
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.clients && $(BIN)/python -m benchmarks.clients_figures
+
 # About 2 minutes. REBASE_KIT names a folder of real datasets: what the checks refuse of people's texts is then counted,
 # and what they remove of recorded answers, of which samples were read; about 10 minutes more, 3 where vectors are kept.
-BENCH_QUALITY = duplicates checks $(if $(REBASE_KIT),removed precision)
+BENCH_QUALITY = duplicates checks insight $(if $(REBASE_KIT),removed precision)
 bench-quality: $(VENV)/package
 	@missed=0; for name in $(BENCH_QUALITY); do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality_$$name || missed=1; done; \

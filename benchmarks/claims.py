@@ -21,6 +21,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # What a result says it was made with, where it is installed; by the first word of the script's name.
 PACKAGES = {
     "teacher": ("rebase-hf", "huggingface_hub", "httpx2", "aiohttp", "datasets", "rensa", "usearch"),
+    "clients": ("rebase-hf", "aiohttp", "datasets", "usearch"),
     "quality": ("rebase-hf", "numpy", "pyarrow", "rensa", "sentence-transformers", "torch", "datasets"),
     "scale": ("rebase-hf", "datatrove", "usearch", "numpy", "zstandard", "tantivy", "torch", "onnxruntime"),
     "methods": (

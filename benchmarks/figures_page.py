@@ -6,7 +6,7 @@ The page holds the table between two marks; `--check` says whether it holds what
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ class FiguresPage:
     Attributes:
         name: Of the module that fills it, and the first word of the results' names.
         document: The page, within the repository.
-        rows: The keys of the lines in the table's order, each with what others reach; `vectors.open` is the line
-            `open` of the result `index_vectors`, where several results have one of that key.
+        rows: The keys of the lines in the table's order; `vectors.open` is the line `open` of the result
+            `index_vectors`, where several results have one of that key.
         circumstances: What a reader must know beside.
     """
 
     name: str
     document: str
-    rows: Mapping[str, str]
+    rows: Collection[str]
     circumstances: str
 
     def table(self, results: Results) -> str:
@@ -42,18 +42,13 @@ class FiguresPage:
         """
         held = ((name, line) for name, result in results.items() for line in result["lines"])
         lines = {self._row(name, line["key"]): line for name, line in held}
-        if unknown := lines.keys() - self.rows.keys():
+        if unknown := lines.keys() - set(self.rows):
             raise SystemExit(f"{', '.join(sorted(unknown))}: name these in benchmarks/{self.name}_figures.py.")
-        others = any(self.rows.values())
-        rows = [
-            "| what | measured | to reach | |" + (" best of the others |" if others else ""),
-            "|---|---|---|---|" + ("---|" if others else ""),
-        ]
-        for key, peers in self.rows.items():
+        rows = ["| what | measured | to reach | |", "|---|---|---|---|"]
+        for key in self.rows:
             if (line := lines.get(key)) is not None:
                 reached = {True: "reached", False: "missed", None: ""}[line["met"]]
-                cells = f"| {line['what']} | {line['shown']} | {line['target'] or ''} | {reached} |"
-                rows.append(cells + (f" {peers} |" if others else ""))
+                rows.append(f"| {line['what']} | {line['shown']} | {line['target'] or ''} | {reached} |")
         return "\n".join([*rows, "", f"{made_by(results)} {self.circumstances}".rstrip()])
 
     def _row(self, result: str, key: str) -> str:

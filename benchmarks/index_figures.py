@@ -39,7 +39,7 @@ class IndexPage(FiguresPage):
 PAGE = IndexPage(
     "index",
     "docs/index.md",
-    {f"{name}.{key}": "" for name, keys in KEYS.items() for key in keys.split()},
+    [f"{name}.{key}" for name, keys in KEYS.items() for key in keys.split()],
     CIRCUMSTANCES,
 )
 

@@ -27,10 +27,15 @@ from benchmarks.faulty_answers import BUSY, FAULTS, WHOLE, break_off, plain
 CHARS_PER_TOKEN = 4
 
 
-def digest_of(messages: list[dict[str, str]]) -> str:
+def digest_of(messages: list[dict[str, Any]]) -> str:
     """Return what a request is counted under: what was said, whatever else was sent with it."""
-    said = json.dumps([[m["role"], m["content"]] for m in messages]).encode()
+    said = json.dumps([[m["role"], text_of(m["content"])] for m in messages]).encode()
     return hashlib.blake2b(said, digest_size=12).hexdigest()
+
+
+def text_of(content: str | list[dict[str, str]]) -> str:
+    """Return what a message says, whether it came as a text or as a list of parts."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 class Server:
@@ -46,6 +51,7 @@ class Server:
         self.tries: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.timeline: list[float] = []
+        self.began: float | None = None
         self.bodies: list[str] = []
         self.requests = self.answered = self.refused = self.faulty = self.most_busy = 0
         self.prompt_tokens = self.completion_tokens = 0
@@ -55,12 +61,15 @@ class Server:
         found: dict[str, Any] = {name: getattr(self, name) for name in [*names, "prompt_tokens", "completion_tokens"]}
         # Not counted: the connection that this is asked over.
         found |= {"connections": self.connections - 1, "faults": dict(self.faults)}
+        # From the first request to the last answer.
+        found["span"] = self.timeline[-1] - self.began if self.began and self.timeline else 0.0
         return found | {"different": len(self.asked), "answered_again": sum(self.asked.values()) - len(self.asked)}
 
     async def chat(self, body: bytes) -> "bytes | str":
         """Return the answer to a chat completion, or the name of the fault that there is instead."""
         options = self.options
         self.requests += 1
+        self.began = self.began or time.monotonic()
         if options.capacity and self.busy >= options.capacity:
             self.refused += 1
             return plain(429, BUSY)
@@ -91,7 +100,8 @@ class Server:
         return plain(200, self.answer(request))
 
     def answer(self, request: dict[str, Any]) -> bytes:
-        prompt = request["messages"][-1]["content"]
+        # Some clients ask with no message at all, to read the headers of whatever comes back.
+        prompt = text_of(request["messages"][-1]["content"]) if request["messages"] else ""
         found = re.search(r"<row>\n(.*?)\n</row>", prompt, re.DOTALL)
         text = max(json.loads(found[1]).values(), key=len) if found else prompt[:300]
         digest = int(hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), 16)
@@ -107,7 +117,7 @@ class Server:
     def completion(self, request: dict[str, Any], fields: dict[str, str]) -> bytes:
         """Return an answer of these fields as the body of a chat completion."""
         content = json.dumps(fields, ensure_ascii=False)
-        asked = sum(len(m["content"]) for m in request["messages"]) // CHARS_PER_TOKEN
+        asked = sum(len(text_of(m["content"])) for m in request["messages"]) // CHARS_PER_TOKEN
         told = len(content) // CHARS_PER_TOKEN
         self.prompt_tokens += asked
         self.completion_tokens += told
@@ -158,6 +168,9 @@ class Server:
                     writer.write(WHOLE[answer])
                 else:
                     await break_off(answer, writer)
+                    break
+                if re.search(rb"(?i)\r\nconnection: *close", head):
+                    await writer.drain()
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -47,7 +47,7 @@ def _assumed() -> str:
     return "\n".join(rows)
 
 
-PAGE = ScalePage("scale", "docs/scale.md", dict.fromkeys(KEYS, ""), "")
+PAGE = ScalePage("scale", "docs/scale.md", KEYS, "")
 
 
 def main() -> None:
