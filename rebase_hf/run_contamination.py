@@ -7,7 +7,7 @@ from typing import Any
 from rebase_hf.errors import RebaseError
 from rebase_hf.labelled_rows import RowsReference
 from rebase_hf.plan import Plan
-from rebase_hf.quality.contamination import MIN_CHARS, NGRAM, SIMILAR
+from rebase_hf.quality.contamination import MIN_CHARS, NGRAM, OWN_WORDS, SIMILAR
 from rebase_hf.quality.duplicates import NEAR
 from rebase_hf.quality.evaluation_sets import evaluation_set
 
@@ -22,7 +22,7 @@ def run_contamination(plan: Plan) -> dict[str, Any]:
     were left out stands under `dropped_before` and `dropped`.
     """
     sets = _sets(plan)
-    words = {"words_in_a_row": NGRAM, "short_texts_from": MIN_CHARS}
+    words = {"words_in_a_row": NGRAM, "own_words": OWN_WORDS, "short_texts_from": MIN_CHARS}
     about, retrieves = plan.how.asks_about, plan.index is not None
     guarded = bool(sets) and getattr(plan.options, "guard_evaluation", True)
     before = None

@@ -30,7 +30,7 @@ _LIKELY = (
     r"sk-[A-Za-z0-9_-]{16,}",
     r"(?:api|key|npm|pypi|gsk|r8|fw|xai|pplx|csk|tgp_v1)[_-][A-Za-z0-9_-]{16,}",
 )
-_KEY = re.compile(rf"(?<![\w-])(?:(?P<certain>{'|'.join(_CERTAIN)})|{'|'.join(_LIKELY)})")
+_KEY = re.compile(rf"(?<![A-Za-z0-9])(?P<certain>{'|'.join(_CERTAIN)})|(?<![\w-])(?:{'|'.join(_LIKELY)})")
 # PEM (RFC 7468): with its end, where there is one near; a key of 8192 bits is 6,400 characters.
 _PEM = re.compile(
     r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----"

@@ -6,6 +6,7 @@ here, and end the job with their exit code.
 
 import argparse
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rebase_hf.errors import PublishError, PublishInterrupted, RebaseError
+from rebase_hf.errors import JournalError, PublishError, PublishInterrupted, RebaseError
 
 if TYPE_CHECKING:
     from rebase_hf.publish.prepared import Wishes
@@ -138,11 +139,26 @@ def command(*words: str, may_end: Sequence[int] = (0,)) -> int:
 @contextmanager
 def kept_unless_published(job: Job, *, pauses: Sequence[float] = PAUSES) -> Iterator[None]:
     """Keep a job's run where what is done within ends otherwise than well, and let the job end as it would."""
+    from rebase_hf.cli import Terminated
+
     try:
         yield
-    except BaseException:  # whatever it is, an interruption too: the machine goes, and what was paid for with it
-        keep(job, pauses=pauses)
+    except BaseException as end:  # whatever it is, an interruption too: the machine goes, and what was paid with it
+        with _undisturbed():
+            keep(job, pauses=pauses)
+        if isinstance(end, Terminated):
+            sys.exit(143)
         raise
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second SIGTERM end what is done within: a job's end sends one, and waits."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def earlier_answers(repo_id: str) -> Path:
@@ -212,8 +228,10 @@ def _answers(job: Job, target: Path) -> Path | None:
     from rebase_hf.home import rebase_home
     from rebase_hf.teacher.journal_copies import copy_answers
 
-    held = 0 if job.earlier is None else copy_answers(job.earlier, target)
-    journal = rebase_home() / "journal.sqlite"
-    if journal.is_file():
-        held += copy_answers(journal, target, since=job.began)
+    held, journal = 0, rebase_home() / "journal.sqlite"
+    try:
+        held += 0 if job.earlier is None else copy_answers(job.earlier, target)
+        held += copy_answers(journal, target, since=job.began) if journal.is_file() else 0
+    except JournalError as error:  # the run's folder can be kept all the same
+        typer.echo(f"Error: not all answers could be kept: {error}", err=True)
     return target if held else None

@@ -13,7 +13,7 @@ from rebase_hf.run_folder import read_report, write_report_json
 from rebase_hf.task import Task
 
 # What a report says of a student alone.
-OF_A_STUDENT = frozenset({"student", "baselines", "comparison", "reading"})
+OF_A_STUDENT = frozenset({"student", "baselines", "comparison", "reading", "evaluation", "learning", "base_models"})
 if TYPE_CHECKING:
     from rebase_hf.students.kind import StudentKind
 
@@ -61,20 +61,25 @@ def train_and_compare(folder: Path, training: Training) -> dict[str, Any]:
     settings = _settings(training, kind, report)
     began = time.monotonic()
     # What an earlier student scored, in a run that was trained before or fetched, is not this one's.
-    report = {name: held for name, held in report.items() if name not in OF_A_STUDENT}
+    report = without_student = {name: held for name, held in report.items() if name not in OF_A_STUDENT}
     if task.evaluation is None:
         student = train_student(task, dataset, seed=training.seed, **settings)
     else:
         comparison = compare(task, dataset, seeds=range(training.seed, training.seed + training.seeds), **settings)
         student = comparison.student
         source = task.evaluation.dataset or Path(task.evaluation.path or "").name
-        report |= comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
+        report = (
+            report | comparison.to_report() | {"evaluation": {"rows": comparison.evaluation_rows, "source": source}}
+        )
+    report["seconds"] = report["seconds"] | {"train": round(time.monotonic() - began, 2)}
+    # Whenever this is cut short, no student stands beside another one's scores, and no scores that took long are lost.
+    write_report_json(folder, without_student)
     student.save(folder / "student", pickle=training.pickle)
-    seconds = {"train": round(time.monotonic() - began, 2)}
+    write_report_json(folder, report)
     report |= _told_of(student, training, kind.default_model)
     began = time.monotonic()
     report["learning"] = write_map(student, dataset, folder / "student", seed=training.seed)
-    report["seconds"] = report["seconds"] | seconds | {"map": round(time.monotonic() - began, 2)}
+    report["seconds"] = report["seconds"] | {"map": round(time.monotonic() - began, 2)}
     write_report_json(folder, report)
     return report
 

@@ -44,11 +44,12 @@ def _checked(report: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
 
 
 def _overlap(tests: Mapping[str, Any]) -> str:
-    size = tests["words_in_a_row"]
+    size, own = tests["words_in_a_row"], tests.get("own_words")
+    form = f", {own} of them not such as many of them and an example have in common" if own else ""
     return (
         " A text overlaps when, case and punctuation aside, it is an evaluation text, shares "
-        f"{size} words in a row with one ({size}-gram), or holds a shorter one of {tests['short_texts_from']} or more "
-        "characters whole."
+        f"{size} words in a row with one ({size}-gram){form}, or holds a shorter one of {tests['short_texts_from']} "
+        "or more characters whole."
     )
 
 

@@ -159,7 +159,7 @@ def keep_run(run: Path, repo_id: str, *, journal: Path | None, go_on: str, token
 
     Args:
         run: The run's folder, finished or not.
-        journal: The teacher's answers, in a file that nothing writes to.
+        journal: The teacher's answers, in a file that nothing else writes to: those kept there before are added.
         go_on: The commands that go on from it, for the repository's card.
 
     Raises:

@@ -1,14 +1,18 @@
 """A run that could not be published, kept for its maker alone: its folder, and the answers that were paid for."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rebase_hf.errors import PublishError
+from rebase_hf.errors import JournalError, PublishError
 from rebase_hf.publish.hub_repo import Push, repo_state
 from rebase_hf.publish.write_access import prove
+from rebase_hf.teacher.journal_copies import copy_answers
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+logger = logging.getLogger(__name__)
 
 JOURNAL = "journal.sqlite"
 FOLDER = "run"
@@ -48,7 +52,11 @@ def prove_keeping(api: "HfApi", repo_id: str) -> None:
 
 
 def prepare_keeping(api: "HfApi", run: Path, repo_id: str, *, journal: Path | None, go_on: str) -> Push:
-    """Return what keeping a run sends; nothing is written."""
+    """Return what keeping a run sends; nothing is written there.
+
+    Answers that are kept there already were paid for, too: they stay, and where there are new ones they are copied
+    into `journal` beside these.
+    """
     prove_keeping(api, repo_id)
     parent, held = repo_state(api, repo_id, "dataset")
     files: dict[str, bytes | Path] = {"README.md": _CARD.format(go_on=go_on).encode()}
@@ -61,9 +69,18 @@ def prepare_keeping(api: "HfApi", run: Path, repo_id: str, *, journal: Path | No
     }
     if journal is not None:
         files[JOURNAL] = journal
-    stale = tuple(sorted(name for name in held - set(files) if name.startswith(_OURS)))
+        if JOURNAL in held:
+            _add_earlier(fetch_answers(api, repo_id), journal, repo_id)
+    stale = tuple(sorted(name for name in held - {*files, JOURNAL} if name.startswith(_OURS)))
     message = "Keep a run that is not published"
     return Push(repo_id, "dataset", files, stale, parent, message, tag=None, private=True, reasons=())
+
+
+def _add_earlier(earlier: Path, journal: Path, repo_id: str) -> None:
+    try:
+        copy_answers(earlier, journal)
+    except JournalError as error:
+        logger.warning("What was kept in %s before can't be read, and is replaced: %s", repo_id, error)
 
 
 def fetch_answers(api: "HfApi", repo_id: str) -> Path:

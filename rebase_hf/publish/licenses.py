@@ -134,14 +134,15 @@ def with_base_models(found: License, bases: Mapping[str, str | None]) -> License
     """
     held = {model: (name or "").strip().lower() for model, name in bases.items()}
     unread = {model: name for model, name in held.items() if not _is_stated(name)}
+    data = f"{found.derivation} " if found.identifier is None else f"The training data's is `{found.identifier}`. "
+    for model, name in held.items():
+        if model not in unread:
+            found = _with_model(found, name, model, "training data")
     if unread and not found.problems:
-        data = f"{found.derivation} " if found.identifier is None else f"The training data's is `{found.identifier}`. "
         model, name = min(unread.items(), key=lambda item: item[1] == "other")
         if name == "other":
             return License("other", f"{data}The {model}'s has no id, and may ask for more.")
         return License("unknown", f"{data}The {model}'s is not known.")
-    for model, name in held.items():
-        found = _with_model(found, name, model, "training data")
     return found
 
 

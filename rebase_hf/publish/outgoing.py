@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rebase_hf.errors import PublishError
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.public_text import public_name
@@ -22,6 +24,9 @@ TEXT_FILES = (".md", ".json", ".yaml", ".svg", ".txt")
 VOCABULARY = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens")
 # Columns that say what a row was made from.
 _MADE_FROM = ("provenance", "sources")
+# In a card's JSON a line break is two signs, and a sign of Markdown has another before it.
+_ESCAPED_BLANK, _ESCAPE = re.compile(r"\\[nrt]"), re.compile(r"\\(?=[^A-Za-z0-9\s])")
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _WORDS = re.compile(r"(?<=>)[^<]+(?=<)")
 
 
@@ -42,7 +47,13 @@ def checked_files(folder: FinishedRun, files: Files, *, redacted: bool, keep_pri
     if not findings:
         return dict(files)
     if redacted:
-        return {name: _redacted(folder, name, content) for name, content in files.items()}
+        files = {name: _redacted(folder, name, content) for name, content in files.items()}
+        if left := look_through(_file_texts(files)):
+            raise PublishError(
+                f"{folder.path} was not published: what looks personal or secret can't be taken out of what is told "
+                f"of it ({left}). Take it out of the task file, the report or the card's own notes."
+            )
+        return dict(files)
     if keep_private and not findings.counts["key"]:
         return dict(files)
     raise PublishError(_refusal(folder, findings, keep_private=keep_private))
@@ -96,6 +107,10 @@ def _texts(folder: FinishedRun, files: Files) -> Iterator[tuple[str, str]]:
     if any(name.startswith("data/") for name in files):
         for row, name, text in _row_texts(folder):
             yield f"{row}, {name}", text
+    yield from _file_texts(files)
+
+
+def _file_texts(files: Files) -> Iterator[tuple[str, str]]:
     for name, content in files.items():
         if _is_text(name):
             for text in _said(name, _decoded(content)):
@@ -121,10 +136,12 @@ def _said(name: str, text: str) -> Iterator[str]:
     """Yield what a file says: of JSON its texts and of SVG its words, since their numbers are no telephone's."""
     if name.endswith(".json"):
         yield from _strings(json.loads(text))
+    elif name.endswith(".yaml"):
+        yield from _strings(yaml.safe_load(text))
     elif name.endswith(".svg"):
         yield from _WORDS.findall(text)
     else:
-        yield text
+        yield _ESCAPED_BLANK.sub(" ", _ESCAPE.sub("", text))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -158,7 +175,11 @@ def _redacted(folder: FinishedRun, name: str, content: bytes | Path) -> bytes | 
         return (json.dumps(redact_all(json.loads(text)), indent=2, ensure_ascii=False) + "\n").encode()
     if name.endswith(".svg"):
         return _WORDS.sub(lambda words: redact(words[0]), text).encode()
-    return redact(text).encode()
+    if name.endswith(".yaml"):
+        return content  # made from the redacted task
+    front = _FRONT_MATTER.match(text)
+    head = front[0] if front else ""  # YAML, made from the redacted task: a kind in brackets would be a list there
+    return (head + redact(text[len(head) :])).encode()
 
 
 def _told_publicly(name: str, content: bytes | Path) -> bytes | Path:

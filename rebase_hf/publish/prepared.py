@@ -12,9 +12,11 @@ from rebase_hf.publish.base_model import check_student_license, with_models_look
 from rebase_hf.publish.card_merging import merge_card
 from rebase_hf.publish.cards import render_dataset_card, render_student_card
 from rebase_hf.publish.continued_card import continue_card, is_ours
-from rebase_hf.publish.finished_run import FinishedRun
+from rebase_hf.publish.finished_run import FinishedRun, source_licenses
 from rebase_hf.publish.hub_repo import Push, check_push, check_tag, last_card, read_card, read_manifest, repo_state
+from rebase_hf.publish.licenses import derive_license
 from rebase_hf.publish.outgoing import checked_files, with_redactions
+from rebase_hf.publish.redacted_run import redacted_run
 from rebase_hf.publish.report_figures import TITLES, draw_figures, draw_student_figures, figure_files
 from rebase_hf.publish.student_files import left_by_earlier, student_files
 from rebase_hf.publish.teacher_card import look_up
@@ -83,10 +85,11 @@ def prepare_dataset(api: "HfApi", folder: FinishedRun, repo_id: str, wishes: Wis
     folder = _with_teacher(api, folder, wishes)
     if wishes.redact:
         folder = with_redactions(folder)
+    shown = redacted_run(folder) if wishes.redact else folder
     parent, held = repo_state(api, repo_id, "dataset")
-    card = merge_card(render_dataset_card(folder, repo_id=repo_id), read_card(api, repo_id, "dataset", parent, held))
+    card = merge_card(render_dataset_card(shown, repo_id=repo_id), read_card(api, repo_id, "dataset", parent, held))
     files: dict[str, bytes | Path] = {f"data/{path.name}": path for path in folder.data_files.values()}
-    files |= _described(folder) | {"README.md": card.encode()}
+    files |= _described(shown) | {"README.md": card.encode()}
     files = checked_files(folder, files, redacted=wishes.redact, keep_private=wishes.keep_personal)
     ours = {f"data/{split}.parquet" for split in ("train", "validation")} | FIGURES
     push = Push(
@@ -124,12 +127,13 @@ def prepare_student(
     prove(api, repo_id, "model")
     folder = _with_teacher(api, folder, wishes)
     check_student_license(folder, repo_id)
+    shown = redacted_run(folder) if wishes.redact else folder
     parent, held = repo_state(api, repo_id, "model")
-    card = render_student_card(folder, repo_id=repo_id, dataset_id=dataset_id)
+    card = render_student_card(shown, repo_id=repo_id, dataset_id=dataset_id)
     files = student_files(folder.path / "student")
     if "task.yaml" in files:
-        files["task.yaml"] = _task_yaml(folder)
-    files |= _as_files(draw_student_figures(folder))
+        files["task.yaml"] = _task_yaml(shown)
+    files |= _as_files(draw_student_figures(shown))
     files |= {"README.md": merge_card(card, _old_student_card(api, repo_id, parent, held)).encode()}
     files = checked_files(folder, files, redacted=wishes.redact, keep_private=wishes.keep_personal)
     earlier = read_manifest(api, repo_id, parent, held)
@@ -159,11 +163,14 @@ def _old_student_card(api: "HfApi", repo_id: str, parent: str | None, held: set[
 
 def _check_license(folder: FinishedRun) -> None:
     if problems := folder.license.problems:
-        raise PublishError(
-            f"{folder.path} may not be published: {'; '.join(problems)}. Take these sources out of the index "
-            "(`rebase-hf index remove INDEX NAME`, or build it with `--license` and the licences that you allow) and "
-            "generate anew; what is answered is in the journal."
+        remedy = (
+            "Take these sources out of the index (`rebase-hf index remove INDEX NAME`, or build it with `--license` "
+            "and the licences that you allow) and generate anew; what is answered is in the journal."
         )
+        foreign = tuple(source for source in folder.sources if source not in folder.own_sources)
+        if not derive_license(source_licenses(foreign)).problems:
+            remedy = "The teacher's licence is what does not fit: correct --teacher-license, or take another teacher."
+        raise PublishError(f"{folder.path} may not be published: {'; '.join(problems)}. {remedy}")
 
 
 def _with_teacher(api: "HfApi", folder: FinishedRun, wishes: Wishes) -> FinishedRun:

@@ -1,7 +1,7 @@
 import pytest
 
 from rebase_hf.errors import PublishError
-from rebase_hf.publish.licenses import derive_license, with_teacher
+from rebase_hf.publish.licenses import derive_license, with_base_models, with_teacher
 from rebase_hf.publish.teacher_terms import TeacherLicense, flagged
 
 
@@ -120,3 +120,14 @@ def test_a_flag_that_names_no_licence_is_refused() -> None:
     assert flagged(" Apache-2.0 ") == TeacherLicense("apache-2.0", found="flag")
     with pytest.raises(PublishError, match="did you mean `apache-2.0`"):
         flagged("apache2.0")
+
+
+@pytest.mark.parametrize("unknown", [None, "other"])
+@pytest.mark.parametrize(("data", "base"), [("cc-by-sa-4.0", "gpl-3.0"), ("mit", "cc-by-nd-4.0")])
+def test_a_model_of_unknown_licence_hides_no_other_that_does_not_fit(
+    data: str, base: str, unknown: str | None
+) -> None:
+    found = derive_license({"org/data": data})
+    assert with_base_models(found, {"base model": base}).problems
+    assert with_base_models(found, {"base model": base, "reranker's base model": unknown}).problems
+    assert not with_base_models(found, {"reranker's base model": unknown}).problems

@@ -1,7 +1,9 @@
 """When a push writes: all is checked before anything is there, and a tag is on the commit that was made."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,27 @@ def test_what_somebody_else_put_there_meanwhile_is_not_written_over(hub: HubServ
     """
     assert "Somebody else filled org/triage meanwhile" in on_hub(code, run)
     assert hub.repos["dataset", "org/triage"].files["README.md"] == b"# Theirs"
+
+
+def test_answers_that_were_kept_before_stay_beside_later_ones(
+    hub: HubServer, on_hub: OnHub, run: Path, tmp_path: Path
+) -> None:
+    code = f"""{TRY}
+    from pathlib import Path
+    from rebase_hf.publish.hub import keep_run
+    from rebase_hf.rows import Completion
+    from rebase_hf.teacher.journal import Journal
+    def journal(name):
+        path = Path({str(tmp_path)!r}) / f"{{name}}.sqlite"
+        held = Journal.open(path)
+        held.put(name, {{}}, Completion(name, "an answer", "stop", "teacher"))
+        held.close()
+        return path
+    for answers in (journal("first"), journal("second"), None):
+        keep_run(Path(sys.argv[1]), "org/kept-run", journal=answers, go_on="rebase-hf push")
+    """
+    on_hub(f"{code}\n    result = None", run)
+    kept = tmp_path / "kept.sqlite"
+    kept.write_bytes(hub.repos["dataset", "org/kept-run"].files["journal.sqlite"])
+    with closing(sqlite3.connect(kept)) as connection:
+        assert sorted(key for (key,) in connection.execute("SELECT key FROM answers")) == ["first", "second"]
