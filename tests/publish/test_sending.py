@@ -110,15 +110,19 @@ def test_answers_that_were_kept_before_stay_beside_later_ones(
 ) -> None:
     code = f"""{TRY}
     from pathlib import Path
+    import asyncio
     from rebase_hf.publish.hub import keep_run
     from rebase_hf.rows import Completion
     from rebase_hf.teacher.journal import Journal
+    from rebase_hf.teacher.journal_copies import copy_answers
     def journal(name):
         path = Path({str(tmp_path)!r}) / f"{{name}}.sqlite"
         held = Journal.open(path)
-        held.put(name, {{}}, Completion(name, "an answer", "stop", "teacher"))
+        asyncio.run(held.put(name, {{}}, Completion(name, "an answer", "stop", "teacher")))
         held.close()
-        return path
+        copied = path.with_suffix(".copy")  # as a job copies it: one file, which nothing writes to
+        copy_answers(path, copied)
+        return copied
     for answers in (journal("first"), journal("second"), None):
         keep_run(Path(sys.argv[1]), "org/kept-run", journal=answers, go_on="rebase-hf push")
     """
