@@ -36,12 +36,6 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
         yield
     except HFValidationError as error:
         raise PublishError(f"`{repo_id}` is no repository id: {error} Use `namespace/name`.") from error
-    except PublishError:
-        raise
-    except ValueError as error:  # the client's own: the Hub finds a card's metadata wrong, say
-        raise PublishError(
-            f"Could not {doing} {repo_id}: {_line(error)}. Mend what it says and push again."
-        ) from error
     except HfHubHTTPError as error:
         raise _of_answer(error, f"Could not {doing} {repo_id}") from error
     except (transport, ConnectionError, TimeoutError, LocalEntryNotFoundError) as error:
@@ -53,6 +47,10 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
         raise PublishInterrupted(
             f"Could not {doing} {repo_id}: {where}{error.strerror or _line(error)}. Nothing more was sent; mend this "
             "and push again."
+        ) from error
+    except ValueError as error:  # the client's own: the Hub finds a card's metadata wrong, say
+        raise PublishError(
+            f"Could not {doing} {repo_id}: {_line(error)}. Mend what it says and push again."
         ) from error
 
 
