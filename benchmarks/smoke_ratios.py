@@ -103,7 +103,7 @@ SCRIPTS = (
         "teacher_cpu", "--rows 600 --rounds 1", {"generate_of_asking": Ratio(_quotient("cpu_pipeline", "cpu"), False)}
     ),
     Script("teacher_throughput", "--rows 400 --rounds 2", {"of_bare": Ratio(_throughput)}),
-    Script("teacher_defaults", "--rows 900 --after 1.5", {"of_the_server": Ratio(_percent("defaults_told"))}),
+    Script("teacher_defaults", "--rows 1400 --after 1.5", {"of_the_server": Ratio(_percent("defaults_told"))}),
     Script("teacher_kill", "--rows 400 --kills 3", {"asked_again_of_in_flight": Ratio(_asked_again, False)}),
     Script("teacher_changed_rows", "--rows 40 --of 120", {"asked_of_allowed": Ratio(_asked_after_changes, False)}),
     Script(
