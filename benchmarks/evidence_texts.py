@@ -68,7 +68,7 @@ ABOUT = {
     "students_checks": About(
         "Students of checked rows and of raw ones",
         "± is the standard error over seeds of the paired difference; per task also 95 % with test rows drawn anew.",
-        f"{_LINEAR} Recorded rows of 2022 and 2023 may have other faults than those of today's teachers.",
+        f"{_LINEAR} Recorded rows are some years old, and may have other faults than those of today's teachers.",
         kit=True,
     ),
     "students_development": About(
@@ -103,8 +103,8 @@ ABOUT = {
     ),
     "quality_removed": About(
         "What the checks remove of recorded answers",
-        "none: counts over 69 runs of 17 tasks.",
-        "answers of today's teachers; these were recorded in 2022 and 2023.",
+        "none: counts over every recorded run.",
+        "answers of today's teachers: these are some years old.",
         kit=True,
     ),
     "quality_precision": About(

@@ -13,7 +13,7 @@ from tests.doubles.tgi_server import TGIServer
 from tests.doubles.written_answers import write_as_asked
 
 HELD = "The parcel with the blue lamp was left at the wrong door on Saturday."
-WORDS = {"words_in_a_row": 13, "short_texts_from": 20}
+WORDS = {"words_in_a_row": 13, "own_words": 8, "short_texts_from": 20}
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def test_report_and_card_say_what_was_checked_how_and_how_many_went(home, held, 
     left, dropped = report["dropped_before"]["in_evaluation_set"], report["dropped"]["in_evaluation_set"]
     assert left >= 1 and dropped == 1
     said = contamination(report)
-    assert said[0].startswith("Checked against eval.jsonl (1 rows); more.jsonl (2 rows). ") and "(13-gram)" in said[0]
+    assert said[0].startswith("Checked against eval.jsonl (1 rows); more.jsonl (2 rows). ")
+    assert "(13-gram), 8 of them not such as many of them" in said[0]
     assert said[1].endswith(f"left out before anything was asked: {left}.") and "cosine of 0.95" in said[1]
     assert said[2].endswith("word 3-grams from 0.6), dropped: 1.")
 

@@ -25,8 +25,6 @@ TITLES = {
     "latency": "Seconds until an answer was there",
 }
 WITHIN = {"p50": "half of the answers", "p90": "9 of 10 answers", "p99": "99 of 100 answers"}
-# Those that say something of a student.
-OF_STUDENT = ("worth_it", "learning", "cartography")
 
 
 def draw_figures(folder: FinishedRun, compared: TextsCompared | None = None) -> dict[str, str]:

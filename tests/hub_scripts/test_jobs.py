@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,6 @@ ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "hub_scripts").glob("*.py"))
 TASK = ROOT / "examples" / "support-triage" / "task.yaml"
 Job = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
 
 
 @pytest.fixture
