@@ -22,7 +22,7 @@ class FieldColumns:
     Row by row, the nearest cell would be now a customer's message and now the agent's answer to it, which is as near
     to the examples. The name tells them apart: `customer` is nearer to the field and the instruction than `agent`.
     ReBase's argmax columns, which decide a row's score, stay what they are; this says which cell can stand in for an
-    input.
+    input. A column of labels cannot, such as the name of a template or a language, but for one called as the input is.
     """
 
     def __init__(self, task: Task, index: RowIndex, queries: TaskQueries, *, junk: bool) -> None:
@@ -48,11 +48,18 @@ class FieldColumns:
         if not contents:
             return {name: () for name in self._task.inputs}
         columns = list(contents)
+        roles = self._index.sources[source].roles
         called = [self._index.sources[source].columns[column] for column in columns]
         names = encode_texts(self._index.encoder, [_words(name) for name in called]) @ self._names.T
         likely = np.stack([contents[column] for column in columns]) + NAME_WEIGHT * names
         order = np.argsort(-likely, axis=0, kind="stable")
-        return {name: tuple(called[i] for i in order[:, place]) for place, name in enumerate(self._task.inputs)}
+        labels = set() if self._junk else {called[i] for i, column in enumerate(columns) if roles[column] == "label"}
+        return {
+            name: tuple(
+                called[i] for i in order[:, place] if called[i] not in labels or _words(called[i]) == _words(name)
+            )
+            for place, name in enumerate(self._task.inputs)
+        }
 
 
 def _words(name: str) -> str:

@@ -57,8 +57,8 @@ def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
     """Yield, best row first, what to ask about each row, or why it is not asked about."""
     task, options = ground.task, ground.options
     schema = planned_schema(task) if options.plan else answer_schema(task)
-    numbers = {"num_examples": ground.num_examples, "seed": ground.seed}
-    for row in taken_rows(task, ground.rows, ground.guard, options, **numbers):
+    taken = taken_rows(task, ground.rows, ground.guard, options, num_examples=ground.num_examples, seed=ground.seed)
+    for row in taken:
         if isinstance(row, Dropped):
             yield row
             continue

@@ -3,18 +3,23 @@
 1. Take ReBase's rows, best first, with the same exclusions.
 2. Each input is the column that stands for it (`columns.py`); two inputs need two columns.
 3. The output is a cell that says it: one of the task's labels, whatever its case; for an extractive task a cell that
-   stands word for word in an input; else the column that came nearest to the examples' outputs, if no input has it.
-4. A row without one is left out, and counted.
+   stands word for word in an input, first of all one of a column of answers; else the column that came nearest to the
+   examples' outputs, if no input has it.
+4. A row without one is left out, and counted. A row repeats another when each of its inputs does: two questions about
+   one text are two examples.
 
 What it gives is what retrieval alone brings, and what a teacher's calls must be worth more than.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from rebase_hf.errors import TaskError
+from rebase_hf.index.junk import is_junk
+from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.rebase_options import ReBaseOptions
 from rebase_hf.methods.taking import taken_rows
@@ -61,42 +66,75 @@ def check(task: Task, options: RetrievedOptions) -> None:
 
 def drafts(ground: Ground, prepared: None = None) -> Iterator[Draft | Dropped]:
     """Yield the rows that can serve as examples, best first, and those that can't."""
-    numbers = {"num_examples": ground.num_examples, "seed": ground.seed}
-    options = ReBaseOptions(**asdict(ground.options))
-    for row in taken_rows(ground.task, ground.rows, ground.guard, options, **numbers):
+    taken = taken_rows(
+        ground.task,
+        ground.rows,
+        ground.guard,
+        ReBaseOptions(**asdict(ground.options)),
+        num_examples=ground.num_examples,
+        seed=ground.seed,
+        by_inputs=True,
+    )
+    for row in taken:
         if isinstance(row, Dropped):
             yield row
             continue
-        fields = mapped_fields(ground.task, row)
+        fields = mapped_fields(ground.task, row, _roles(ground.rows, row))
         yield fields if isinstance(fields, Dropped) else Draft((), None, row=row, fields=fields)
 
 
-def mapped_fields(task: Task, row: RetrievedRow) -> dict[str, str] | Dropped:
-    """Return the task's fields as a row has them, or why it has not."""
+def mapped_fields(task: Task, row: RetrievedRow, roles: Mapping[str, str]) -> dict[str, str] | Dropped:
+    """Return the task's fields as a row has them, or why it has not.
+
+    Args:
+        roles: What each column of its source is for.
+    """
     cells = row.source.cells
     inputs = {name: row.fields.get(name, "") for name in task.inputs}
     if len(set(inputs.values())) < len(inputs) or not all(inputs.values()):
         return Dropped("retrieval", "no_input_columns", "two inputs would be one and the same cell", row=row)
     fields = {name: cells[column] for name, column in inputs.items()}
-    output = _output(task, row, fields, {name for name in cells if name not in inputs.values()})
+    others = {name: text for name, text in cells.items() if name not in inputs.values() and text.strip()}
+    output = _output(task, row, fields, others, roles)
     if output is None:
         return Dropped("retrieval", "no_output_cell", f"no cell says its `{task.output}`", row=row)
     return {**fields, task.output: output}
 
 
-def _output(task: Task, row: RetrievedRow, fields: dict[str, str], others: set[str]) -> str | None:
-    cells = {name: text for name, text in row.source.cells.items() if name in others and text.strip()}
+def _roles(index: RowIndex, row: RetrievedRow) -> dict[str, str]:
+    source = index.sources[int(index.sources_of([row.key])[0])]
+    return dict(zip(source.columns, source.roles, strict=True))
+
+
+def _output(
+    task: Task, row: RetrievedRow, fields: Mapping[str, str], cells: Mapping[str, str], roles: Mapping[str, str]
+) -> str | None:
     best = row.columns.get("output", "")
     order = sorted(cells, key=lambda name: name != best)  # the nearest column first, then as they stand
     if task.labels:
         said = (settle_label(task, cells[name]) for name in order)
         return next((label for label in said if label in task.labels), None)
     if task.extractive:
-        spans = (cells[name] for name in order)
-        return next(
-            (text for text in spans if any(text in given and text != given for given in fields.values())), None
-        )
+        order.sort(key=lambda name: roles[name] != "answer")
+        spans = (span for name in order for span in _spans(cells[name], roles[name]))
+        return next((span for span in spans if any(_stands_in(span, given) for given in fields.values())), None)
     return cells.get(best)
+
+
+def _spans(cell: str, role: str) -> list[str]:
+    """Return the spans that a cell may name: itself, or the texts of a list, one a line.
+
+    A letter, an id or a yes stands in many a text and answers nothing there; a year in a column of answers does.
+    """
+    spans = dict.fromkeys([cell, *(line.strip().rstrip(",") for line in cell.splitlines())])
+    if role == "answer":
+        return [span for span in spans if not is_junk(span) or any(char.isdigit() for char in span)]
+    return [] if role == "label" else [span for span in spans if not is_junk(span)]
+
+
+def _stands_in(span: str, text: str) -> bool:
+    """Return whether a text has the span, in whole words, and more than it."""
+    return span.strip() != text.strip() and re.search(rf"(?<!\w){re.escape(span)}(?!\w)", text) is not None
 
 
 def dialogue(ground: Ground, draft: Draft) -> Dialogue:

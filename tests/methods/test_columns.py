@@ -77,3 +77,13 @@ def test_column_scores_are_means_over_the_rows_cells(tmp_path):
     cells = index.encoder.encode(["red apple", "green pear"]).astype(np.float16).astype(np.float32)
     assert np.allclose(means[0], (cells @ query[0]).mean(), atol=1e-3)
     assert np.allclose(means[1], 1.0, atol=1e-3)
+
+
+def test_a_column_of_labels_stands_for_an_input_that_is_called_so_alone(tmp_path):
+    texts = [f"my order {word} is late" for word in [*"abcdefghij"]]
+    index = chats(tmp_path, template=["ask late order", "my late order"] * 5, text=texts)
+    assert columns_of(index, TASK, 0) == {"message": "text"}
+    two = TASK | {"inputs": ["message", "template"], "examples": [e | {"template": "b"} for e in TASK["examples"]]}
+    assert columns_of(index, two, 0) == {"message": "text", "template": "template"}
+    other = TASK | {"inputs": ["message", "form"], "examples": [e | {"form": "b"} for e in TASK["examples"]]}
+    assert columns_of(index, other, 0) == {"message": "text", "form": "text"}

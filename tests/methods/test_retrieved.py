@@ -65,6 +65,44 @@ def test_an_extractive_answer_must_stand_in_the_text(home, build):
     assert [example.fields["who"] for example in run.examples()] == ["Carl Lund"]
 
 
+def test_an_answer_stands_there_in_whole_words_and_first_of_all_in_a_column_of_answers(home, build):
+    rows = [
+        {"id": f"d-{i}", "title": "house", "text": text, "answers": {"text": answers, "start": [5]}}
+        for i, (text, answers) in enumerate(
+            [
+                ("Then Carl Lund bought the house", ["Carl Lund", "Carl Lund"]),
+                ("The house was sold in 1904 to Eva Dahl", ["1904"]),
+                ("Carlsson had none of it and left yes", ["Carl", "yes", "e"]),
+            ]
+        )
+    ]
+    run = run_of(SPANS, build({"deeds": rows}))
+    assert sorted(example.fields["who"] for example in run.examples()) == ["1904", "Carl Lund"]
+    assert run.tally().dropped_before == {"no_output_cell": 1}
+
+
+QUESTIONS = {
+    "name": "deeds",
+    "instruction": "Answer the question with words of the passage.",
+    "inputs": ["passage", "question"],
+    "output": "answer",
+    "extractive": True,
+    "examples": [{"passage": "Anna Berg sold her house in May", "question": "Who sold it?", "answer": "Anna Berg"}],
+}
+PASSAGE = (
+    "Carl Lund bought the mill by the river in 1904 from the widow of the miller, who had let it stand for three "
+    "years and wanted to live with her daughter in the town of Nora."
+)
+
+
+def test_two_questions_about_one_passage_are_two_examples(home, build):
+    asked = [("Who bought the mill?", "Carl Lund"), ("From whom was it bought?", "the widow of the miller")]
+    rows = [{"passage": PASSAGE, "question": question, "answer": answer} for question, answer in [*asked, asked[0]]]
+    run = run_of(QUESTIONS, build({"mills": rows}))
+    assert {example.fields["question"]: example.fields["answer"] for example in run.examples()} == dict(asked)
+    assert run.tally().dropped_before == {"near_duplicate_row": 1}
+
+
 def test_two_inputs_need_two_columns(home, build):
     task = TRIAGE | {
         "inputs": ["message", "subject"],
