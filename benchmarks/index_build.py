@@ -22,7 +22,6 @@ from benchmarks.claims import ROOT, Line, at_most, parser, report
 from benchmarks.index_texts import made_rows
 from benchmarks.memory import peak_mib, resident_mib
 
-SOURCES = 1_000
 MEBI = 1 << 20
 DIMENSION = 384
 FETCHED = 1_000
@@ -56,6 +55,7 @@ def _drawn(seeds: np.ndarray) -> np.ndarray:
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--rows", type=int, default=1_000_000)
+    made.add_argument("--sources", type=int, default=1_000, help="Parquet files that hold the rows")
     made.add_argument("--encoded", type=int, default=4_000, help="rows built with a real encoder")
     made.add_argument("--part", choices=PARTS, help="measure this in this process (what the script itself calls)")
     made.add_argument("--held", type=Path, help="where the parts find what the script made")
@@ -64,7 +64,7 @@ def main() -> None:
         print(json.dumps(PARTS[options.part](options.held)))
         return
     with tempfile.TemporaryDirectory() as held:
-        write_sources(Path(held) / "sources", options.rows, SOURCES)
+        write_sources(Path(held) / "sources", options.rows, options.sources)
         write_sources(Path(held) / "few", options.encoded, 10)
         figures = {part: measured(part, Path(held)) for part in PARTS}
     report("index_build", made, options, lines(figures, options))
@@ -188,7 +188,7 @@ def lines(figures: dict[str, dict[str, Any]], options: argparse.Namespace) -> li
     return [
         Line(
             "rss",
-            f"memory while {every['rows']:,} rows of {SOURCES:,} sources are built, above the graph",
+            f"memory while {every['rows']:,} rows of {options.sources:,} sources are built, above the graph",
             **at_most(every["peak_mib"] - every["graph_mib"], 1536, "MiB", digits=0),
             details=every,
         ),

@@ -5,6 +5,8 @@ from typing import Any
 
 from benchmarks.claims import Line
 
+ENCODERS = ("fp32", "int8", "static")
+
 
 def lines(figures: dict[str, Any]) -> list[Line]:
     """Return what was measured as lines."""
@@ -28,7 +30,7 @@ def lines(figures: dict[str, Any]) -> list[Line]:
             rate("cpu", read_),
             details=_named(read_),
         ),
-        *(_encoding(name, figures[name]) for name in ("fp32", "int8", "static")),
+        *(_encoding(name, figures[name]) for name in ENCODERS if name in figures),
         Line("graph", f"the graph of {texts:,} texts", graph, details=_named(cut)),
         Line("words", "words, for lexical search", words),
         Line("rows", "compressing rows", rate("rows_written", cut)),

@@ -25,7 +25,7 @@ from benchmarks.index_build import Watch, write_sources
 from benchmarks.index_texts import made_rows
 from benchmarks.made_encoder import MadeEncoder, made_encoder, write_base
 from benchmarks.memory import peak_mib
-from benchmarks.scale_lines import lines
+from benchmarks.scale_lines import ENCODERS, lines
 
 SMALLER = 4  # of 480,000 rows it has over 100,000 texts, too, from which on graphs are built by all cores
 SOURCES = 24
@@ -40,6 +40,7 @@ def main() -> None:
     made.add_argument(
         "--encoded", type=int, default=1_500, help="texts encoded by each transformer; ten times by static"
     )
+    made.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS), help="which are measured")
     made.add_argument("--part", choices=PARTS, help="measure this in this process (what the script itself calls)")
     made.add_argument("--held", type=Path, help="where the parts find what the script made")
     options = made.parse_args()
@@ -60,7 +61,7 @@ def measured(held: Path, options: argparse.Namespace) -> dict[str, Any]:
         write_sources(held / name / "sources", rows, SOURCES)
         for part in ("read", "segments"):
             figures[f"{name}_{part}"] = run(part, held / name, options)
-    for part in ("merge", "search", "fp32", "int8", "static"):
+    for part in ("merge", "search", *options.encoders):
         figures[part] = run(part, held / "large", options)
     return figures
 

@@ -139,8 +139,16 @@ SCRIPTS = (
         {"of_faiss": Ratio(_of_faiss)},
         peers=("hnswlib", "faiss-cpu"),
     ),
-    Script("index_build", "--rows 2000 --encoded 60", {"around": Ratio(_percent("around"), False, slack=0.15)}),
-    Script("scale_stages", "--rows 2000 --encoded 40", {"int8_of_fp32": Ratio(_quotient("int8", "fp32"))}),
+    Script(
+        "index_build",
+        "--rows 2000 --sources 40 --encoded 60",
+        {"around": Ratio(_percent("around"), False, slack=0.15)},
+    ),
+    Script(
+        "scale_stages",
+        "--rows 2000 --encoded 40 --encoders fp32 int8",
+        {"int8_of_fp32": Ratio(_quotient("int8", "fp32"))},
+    ),
     Script("quality_checks", "--rows 500 --rounds 2", {"checks_of_the_gate": Ratio(_checks_of_gate, False)}),
     Script(
         "quality_duplicates",

@@ -76,6 +76,17 @@ def test_only_a_ratio_that_is_worse_by_half_fails(name: str, value: float, told:
     assert said is None if told is None else told in str(said)
 
 
+@pytest.mark.parametrize(("stored", "code", "runs"), [(1.0, 0, 1), (3.0, 1, 3)])
+def test_what_is_worse_is_measured_again_before_it_fails(tmp_path: Path, stored: float, code: int, runs: int) -> None:
+    kinds = ("recall_exact", "recall_near", "recall_semantic", "precision")
+    bounds = {f"quality_duplicates.{kind}": 0.5 for kind in kinds} | {"quality_duplicates.recall_exact": stored}
+    (tmp_path / "bounds.json").write_text(json.dumps(bounds))
+    command = [sys.executable, "-m", "benchmarks.smoke", "--only", "quality_duplicates", "--bounds"]
+    done = subprocess.run([*command, tmp_path / "bounds.json"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("quality_duplicates.recall_exact")) == (code, runs)
+    assert ("worse by half than 3.000" in done.stderr) == (code == 1)
+
+
 def test_queries_at_a_recall_lie_between_those_that_were_measured() -> None:
     points = [{"recall": 0.9, "queries": 400.0}, {"recall": 1.0, "queries": 100.0}]
     assert queries_at(points, 0.95) == pytest.approx(200.0)
