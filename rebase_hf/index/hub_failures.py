@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rebase_hf.hub_answers import may_do_later, status_of
 from rebase_hf.index.source_records import SourceUnusable, one_line
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo
-
-_BUSY = (408, 429, 500, 502, 503, 504)
 
 
 def why(error: Exception, repo_id: str = "", info: "DatasetInfo | None" = None) -> SourceUnusable:
@@ -56,16 +55,12 @@ def why(error: Exception, repo_id: str = "", info: "DatasetInfo | None" = None) 
 
 
 def _of_transport(error: Any) -> SourceUnusable:
-    status = _status(error)
-    if not status or status in _BUSY:
+    status = status_of(error)
+    if not status or may_do_later(status):
         return SourceUnusable("unreachable", one_line(error), retry_after=_retry_after(error))
     if status in (401, 403, 451):
         return SourceUnusable("no_access", one_line(error))
     return SourceUnusable("not_found" if status in (404, 410) else "unreadable", one_line(error))
-
-
-def _status(error: Any) -> int:
-    return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
 def _retry_after(error: Any) -> float:

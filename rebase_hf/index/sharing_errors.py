@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rebase_hf.errors import RowIndexError, RowIndexInterrupted
+from rebase_hf.hub_answers import may_do_later, status_of
 from rebase_hf.index.manifest import MANIFEST
 
 _LONGEST = 300
@@ -50,7 +51,7 @@ def told_of_upload(path: Path, repo_id: str) -> Iterator[None]:
             401: "Log in with `hf auth login`, or pass a token that may write there.",
             403: "Check the name, and that the token may write there.",
             412: "Somebody else committed meanwhile, and nothing was changed: push again.",
-        }.get(_status(error), "Check the name and the network and push again; what has been sent is not sent twice.")
+        }.get(status_of(error), "Check the name and the network and push again; what has been sent is not sent twice.")
         kind = RowIndexInterrupted if _may_do_later(error) else RowIndexError
         raise kind(f"Index {path} could not be put into `{repo_id}`: {line(error)}. {advice}") from error
 
@@ -98,10 +99,6 @@ def _may_do_later(error: Exception) -> bool:
     """Return whether the Hub, the network or the disk gave up, and nobody refused."""
     from huggingface_hub.errors import LocalTokenNotFoundError
 
-    if status := _status(error):
-        return status >= 500 or status in (408, 412, 429)
+    if status := status_of(error):
+        return may_do_later(status)
     return isinstance(error, failures()) and not isinstance(error, LocalTokenNotFoundError)
-
-
-def _status(error: Any) -> int:
-    return int(getattr(getattr(error, "response", None), "status_code", 0))

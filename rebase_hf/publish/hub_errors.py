@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rebase_hf.errors import PublishError, PublishInterrupted
+from rebase_hf.hub_answers import may_do_later, status_of
 from rebase_hf.public_text import public
 
-# Beside 5xx, what a later try may be answered otherwise: too slow, somebody else's commit, too many requests.
-_LATER = frozenset({408, 412, 429})
 _LONGEST = 300
 _ADVICE = {
     401: "The token is wrong or has expired: log in again with `hf auth login`.",
@@ -64,8 +63,8 @@ def _check_id(repo_id: str) -> None:
 
 
 def _of_answer(error: Any, what: str) -> PublishError:
-    status = getattr(error.response, "status_code", None) or 0
-    later = status in _LATER or status >= 500
+    status = status_of(error)
+    later = may_do_later(status)
     said = "" if status in _ADVICE or not error.server_message else f" ({_line(error.server_message)})"
     advice = _ADVICE.get(status, "Push again later." if later else "Mend what it says and push again.")
     kind = PublishInterrupted if later else PublishError

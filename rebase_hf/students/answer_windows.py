@@ -58,7 +58,8 @@ def shown_windows(
     """Return exactly `count` windows: those of all rows in a shuffled order, again and again.
 
     Rows are drawn before they are prepared, each once; a row whose answer is somewhere else than in its text teaches
-    nothing, and is not drawn.
+    nothing, and is not drawn. Of a long text come the windows with the answer and one of the others, drawn anew each
+    time: a few texts of fifty windows would else be all that is shown.
 
     Raises:
         StudentError: In no row does the answer stand in the text.
@@ -80,10 +81,17 @@ def shown_windows(
                 break
             if place not in prepared:
                 prepared[place] = row_windows(task, tokenizer, useful[place], max_length)
-            windows += prepared[place]
-        # Of a long text all windows come at once; they are not to share a batch.
+            windows += _drawn(prepared[place], chance)
+        # Of a long text several windows come at once; they are not to share a batch.
         shown += [windows[place] for place in chance.permutation(len(windows)).tolist()]
     return shown[:count]
+
+
+def _drawn(windows: list[dict[str, Any]], chance: np.random.Generator) -> list[dict[str, Any]]:
+    """Return the windows that have the answer, and one of those that have not."""
+    having = [window for window in windows if window["end_positions"]]
+    others = [window for window in windows if not window["end_positions"]]
+    return having + ([others[int(chance.integers(len(others)))]] if others else [])
 
 
 def row_windows(task: Task, tokenizer: Any, row: Mapping[str, str], max_length: int) -> list[dict[str, Any]]:
