@@ -48,6 +48,7 @@ def main() -> None:
     made.add_argument("--examples", type=int, default=450, help="examples of ten_dim and gsm8k")
     made.add_argument("--spans", type=int, default=700, help="examples of xquad_en")
     made.add_argument("--max-pairs", type=int, default=1200, help="training pairs of SetFit")
+    made.add_argument("--windows", type=int, default=3000, help="windows that the student of xquad_en is trained on")
     made.add_argument("--test-rows", type=int, default=600, help="test rows of a task, at most")
     options = made.parse_args()
     lines = []
@@ -108,7 +109,7 @@ def marking(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
     encoder.keep()
     (folder / "index").symlink_to(index.path)
     task = shortened(kit_task("xquad_en"), folder, options.test_rows)
-    more = ["--method", "retrieved", *several(options)]
+    more = ["--method", "retrieved", "--max-pairs", str(options.windows), *several(options)]
     yield student_line("xquad_en", whole(folder, task, "none", options.spans, more), "annotators, recorded")
 
 

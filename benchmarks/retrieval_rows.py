@@ -1,5 +1,7 @@
 """Rows that were retrieved for a task, drawn at random, the official list beside ours, to be read.
 
+Half of them are of the first fifth of a list.
+
 python -m benchmarks.retrieval_rows boolq gsm8k --output read    # read/boolq.md, read/gsm8k.md
 """
 
@@ -36,17 +38,19 @@ def main() -> None:
         guard = EvaluationGuard(task, task.evaluation_rows())
         with quiet("rebase_hf"):
             lists = [taken_list(task, index, guard, how, options.count).rows for how in LISTS.values()]
-        drawn = [drawn_rows(rows, options.rows) for rows in lists]
+        drawn = [drawn_rows(rows, options.rows, name) for rows in lists]
         path = options.output / f"{name}.md"
         path.write_text(page(task, drawn, chars=options.chars))
         print(path, flush=True)
         encoder.keep()
 
 
-def drawn_rows(rows: list[RetrievedRow], count: int) -> list[tuple[int, RetrievedRow]]:
-    """Return some of the rows with their ranks, in their order."""
-    ranks = sorted(random.Random(0).sample(range(len(rows)), min(count, len(rows))))
-    return [(rank + 1, rows[rank]) for rank in ranks]
+def drawn_rows(rows: list[RetrievedRow], count: int, seed: str) -> list[tuple[int, RetrievedRow]]:
+    """Return some of the rows with their ranks, in their order: half of them from the first fifth."""
+    chance, head = random.Random(seed), len(rows) // 5
+    first = chance.sample(range(head), min(count // 2, head))
+    rest = chance.sample(range(head, len(rows)), min(count - len(first), len(rows) - head))
+    return [(rank + 1, rows[rank]) for rank in sorted(first + rest)]
 
 
 def page(task: Task, lists: list[list[tuple[int, RetrievedRow]]], *, chars: int) -> str:

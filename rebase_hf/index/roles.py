@@ -58,7 +58,7 @@ class RoleJudge:
         cells, chars, values = self._seen[column]
         if column in self._classes:
             return "label"
-        if (named := _named(column)) is not None:
+        if (named := named_role(column)) is not None:
             return named
         if values is not None and cells >= LABEL_REPEATS * len(values):
             return "label"
@@ -79,7 +79,7 @@ def check_roles(roles: Collection[str]) -> frozenset[str]:
     return wanted
 
 
-def _named(column: str) -> str | None:
+def named_role(column: str) -> str | None:
     """Return the role that a name tells: the last word that says one, as in `question_text` or `answers.text`."""
     for word in reversed(_WORDS.findall(column)):
         for role, words in _NAMES.items():

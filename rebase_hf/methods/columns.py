@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from rebase_hf.index.encoders import encode_texts
+from rebase_hf.index.roles import named_role
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.scoring import TaskQueries
 from rebase_hf.rows import SourceRow
@@ -22,7 +23,8 @@ class FieldColumns:
     Row by row, the nearest cell would be now a customer's message and now the agent's answer to it, which is as near
     to the examples. The name tells them apart: `customer` is nearer to the field and the instruction than `agent`.
     ReBase's argmax columns, which decide a row's score, stay what they are; this says which cell can stand in for an
-    input. A column of labels cannot, such as the name of a template or a language, but for one called as the input is.
+    input. A column of labels, names of templates or languages say, cannot, nor one of answers, but for an input that
+    is called so itself.
     """
 
     def __init__(self, task: Task, index: RowIndex, queries: TaskQueries, *, junk: bool) -> None:
@@ -53,13 +55,15 @@ class FieldColumns:
         names = encode_texts(self._index.encoder, [_words(name) for name in called]) @ self._names.T
         likely = np.stack([contents[column] for column in columns]) + NAME_WEIGHT * names
         order = np.argsort(-likely, axis=0, kind="stable")
-        labels = set() if self._junk else {called[i] for i, column in enumerate(columns) if roles[column] == "label"}
         return {
-            name: tuple(
-                called[i] for i in order[:, place] if called[i] not in labels or _words(called[i]) == _words(name)
-            )
+            name: tuple(called[i] for i in order[:, place] if self._may_stand(called[i], roles[columns[i]], name))
             for place, name in enumerate(self._task.inputs)
         }
+
+    def _may_stand(self, column: str, role: str, field: str) -> bool:
+        if self._junk or role not in ("label", "answer"):
+            return True
+        return _words(column) == _words(field) or named_role(field) == role
 
 
 def _words(name: str) -> str:

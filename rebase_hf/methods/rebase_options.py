@@ -16,7 +16,7 @@ class ReBaseOptions:
         junk_columns: Let booleans, numbers, ids and very short values compete for the best column, and labels for the
             input's, and ask with outputs that are such values.
         max_per_source: At most this many rows of one source dataset, all its configurations and splits together, are
-            asked about; None is a tenth of the examples asked for (twice an even share, where the index has few
+            asked about; None is an eighth of the examples asked for (twice an even share, where the index has few
             datasets), and lifted when all else is used up; 0 is no limit.
         near_duplicate_rows: Similarity from which a row repeats one taken before; 1.0 leaves out equal rows only,
             None leaves out nothing.

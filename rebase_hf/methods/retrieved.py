@@ -3,8 +3,8 @@
 1. Take ReBase's rows, best first, with the same exclusions.
 2. Each input is the column that stands for it (`columns.py`); two inputs need two columns.
 3. The output is a cell that says it: one of the task's labels, whatever its case; for an extractive task a cell that
-   stands word for word in an input, first of all one of a column of answers; else the column that came nearest to the
-   examples' outputs, if no input has it.
+   stands word for word in an input, first of all one of a column of answers; else the column that stands for the
+   output (`scoring.py`), if no input has it and it holds neither titles nor labels.
 4. A row without one is left out, and counted. A row repeats another when each of its inputs does: two questions about
    one text are two examples.
 
@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 
 from rebase_hf.errors import TaskError
 from rebase_hf.index.junk import is_junk
+from rebase_hf.index.roles import named_role
 from rebase_hf.index.row_index import RowIndex
 from rebase_hf.methods.method import Ground, Method
 from rebase_hf.methods.rebase_options import ReBaseOptions
@@ -118,7 +119,9 @@ def _output(
         order.sort(key=lambda name: roles[name] != "answer")
         spans = (span for name in order for span in _spans(cells[name], roles[name]))
         return next((span for span in spans if any(_stands_in(span, given) for given in fields.values())), None)
-    return cells.get(best)
+    # The name of a template, or a title, is what no example has for an output, unless its output is called so.
+    titles = roles.get(best) in ("label", "title") and best != task.output and named_role(task.output) != roles[best]
+    return None if titles else cells.get(best)
 
 
 def _spans(cell: str, role: str) -> list[str]:

@@ -5,13 +5,14 @@
     S_a(x)    = max over columns c of  mean over examples k of cos( E(a_k), E(x_c) )
     S(x)      = ( S_inst + S_q + S_a ) / 3
 
-(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) Unless junk is to compete, three things are ours:
+(arXiv 2407.05463, section 3; official code retrieve_data.py:58-131.) Unless junk is to compete, four things are ours:
 
 - A label is what many rows have in common: by a column of labels all rows of a source are found, or none. So it stands
   for the input only in rows that have nothing else.
 - What stands for the input does not stand for the output too, where a row has another cell.
+- In a source that has a column of answers it stands for the output, and no title or name of a template does.
 - Outputs that say nothing by themselves (`B`, `17`, `yes`) are like nothing but junk. They are not asked with, and
-  where all are such, S is the mean of the other two.
+  where all are such, S_q takes their third: the instruction finds whole datasets, the input rows.
 
 All vectors have unit length, so the mean over examples of their cosines with a cell is one product of the cell with
 the mean of the examples' vectors.
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 PARTS = ("instruction", "input", "output")
 INPUT_ROLES = frozenset(ROLES) - {"label"}
+# How often each part that is scored counts, of three.
+WEIGHTS = {PARTS: (1, 1, 1), PARTS[:2]: (1, 2)}
 # Texts compared with all rows at a time: a table of rows by texts must fit the memory.
 NEAR_CHUNK = 64
 
@@ -45,7 +48,7 @@ class TaskQueries:
         instruction: (d,), unit length.
         input: (d,), the mean of the examples' inputs.
         output: (d,), the mean of the examples' outputs.
-        scored: Which of `PARTS` the score is the mean of.
+        scored: Which of `PARTS` the score is made of.
         fields: (number of input fields, d), the mean of each input field over the examples.
     """
 
@@ -54,6 +57,11 @@ class TaskQueries:
     output: NDArray[np.float32]
     fields: NDArray[np.float32]
     scored: tuple[str, ...] = PARTS
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """How often each part that is scored counts, of three."""
+        return np.asarray(WEIGHTS[self.scored], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Ranking:
         keys: (n,) row keys.
         scores: (n,) S, or the cosine with the nearest query.
         parts: (n, 3) S_inst, S_q, S_a.
-        scored: Which of them S is the mean of.
+        scored: Which of them S is made of.
         columns: (n, 2) the argmax columns for input and output; -1 where no cell competes.
         complete: Whether every row of the index is in it; otherwise it is the top, and asking for more gives more.
     """
@@ -174,10 +182,11 @@ def _ranking(index: RowIndex, queries: TaskQueries, keys: NDArray[np.int64], *, 
     if not junk:
         _take(best, columns, 0, index.best_cells(queries.input, keys, roles=INPUT_ROLES))
         _take(best, columns, 1, index.best_cells(queries.output, keys, without=columns[:, 0]))
+        _take(best, columns, 1, index.best_cells(queries.output, keys, without=columns[:, 0], roles={"answer"}))
     parts = np.column_stack([instruction, best]).astype(np.float32)
     # A row without one cell that may compete can't be asked about.
-    means = parts[:, : len(queries.scored)].mean(axis=1)
-    scores = np.where((columns >= 0).all(axis=1), means, -np.inf).astype(np.float32)
+    weighed = (parts[:, : len(queries.scored)] * queries.weights).sum(axis=1) / 3
+    scores = np.where((columns >= 0).all(axis=1), weighed, -np.inf).astype(np.float32)
     order = np.lexsort((keys, -scores))
     order = order[np.isfinite(scores[order])]
     return Ranking(keys[order], scores[order], parts[order], columns[order], complete, queries.scored)
@@ -214,7 +223,8 @@ def _top_rows(index: RowIndex, queries: TaskQueries, *, limit: int, junk: bool) 
     keys = np.unique(np.concatenate(found))
     top = _ranking(index, queries, keys, junk=junk, complete=False)
     threshold = float(top.scores[limit - 1]) if len(top.scores) >= limit else -np.inf
-    bounds = (descriptions + sum(floors[: len(asked)])) / len(queries.scored)
+    first, *others = queries.weights
+    bounds = (first * descriptions + sum(w * floor for w, floor in zip(others, floors, strict=False))) / 3
     open_sources = np.flatnonzero(bounds >= threshold)
     if len(open_sources):
         rest = np.concatenate([np.asarray(index.source_keys(source)) for source in open_sources.tolist()])

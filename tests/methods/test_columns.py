@@ -19,9 +19,9 @@ TASK = {
 }
 
 
-def columns_of(index, task, key):
+def columns_of(index, task, key, *, junk=False):
     task = Task.load(task)
-    columns = FieldColumns(task, index, embed_task(task, index), junk=False)
+    columns = FieldColumns(task, index, embed_task(task, index), junk=junk)
     return columns.of(int(index.sources_of([key])[0]), index.rows([key])[0])
 
 
@@ -87,3 +87,15 @@ def test_a_column_of_labels_stands_for_an_input_that_is_called_so_alone(tmp_path
     assert columns_of(index, two, 0) == {"message": "text", "template": "template"}
     other = TASK | {"inputs": ["message", "form"], "examples": [e | {"form": "b"} for e in TASK["examples"]]}
     assert columns_of(index, other, 0) == {"message": "text", "form": "text"}
+
+
+def test_a_column_of_answers_stands_for_an_input_of_answers_alone(tmp_path):
+    index = chats(tmp_path, response=["refund my order please", "my order is late"], body=["pine trees", "rivers"])
+    assert columns_of(index, TASK, 0) == {"message": "body"}
+    judged = TASK | {
+        "inputs": ["message", "answer"],
+        "examples": [e | {"answer": "refund my order"} for e in TASK["examples"]],
+    }
+    assert columns_of(index, judged, 0) == {"message": "body", "answer": "response"}
+    published = columns_of(index, TASK, 0, junk=True)
+    assert published == {"message": "response"}

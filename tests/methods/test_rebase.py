@@ -155,7 +155,7 @@ def test_no_source_floods_the_top(build):
     published, _ = rows_of(index, options=PUBLISHED)
     assert Counter(row.source.dataset for row in published[:100])["flood"] > 80
     taken, dropped = rows_of(index, wanted=100)
-    # Twice an even share of 100 among seven, which is more than a tenth; the rest comes when all else is used up.
+    # Twice an even share of 100 among seven, which is more than an eighth; the rest comes when all else is used up.
     assert set(Counter(row.source.dataset for row in taken[: 7 * 29]).values()) == {29}
     assert Counter(row.source.dataset for row in taken)["flood"] == 300
     assert "source_cap" not in reasons(dropped)

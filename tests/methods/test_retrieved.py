@@ -81,6 +81,23 @@ def test_an_answer_stands_there_in_whole_words_and_first_of_all_in_a_column_of_a
     assert run.tally().dropped_before == {"no_output_cell": 1}
 
 
+def test_a_title_is_no_output_unless_the_task_asks_for_one(home, build):
+    task = {
+        "name": "jokes",
+        "instruction": "Write a joke about the text.",
+        "inputs": ["text"],
+        "output": "joke",
+        "examples": [{"text": "a house by the river", "joke": "the house was so wet that it swam"}],
+    }
+    rows = [{"text": f"a house by the {word}", "title": f"the {word} swam"} for word in ("lake", "mill")]
+    index = build({"stories": rows})
+    with pytest.raises(NoExamplesError, match="no_output_cell"):
+        list(run_of(task, index).examples())
+    example = {"text": "a house by the river", "headline": "the house that swam"}
+    asked = run_of(task | {"output": "headline", "examples": [example]}, index)
+    assert {example.fields["headline"] for example in asked.examples()} == {row["title"] for row in rows}
+
+
 QUESTIONS = {
     "name": "deeds",
     "instruction": "Answer the question with words of the passage.",

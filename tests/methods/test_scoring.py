@@ -163,6 +163,17 @@ def test_one_cell_stands_for_input_and_output_only_where_it_is_alone(build):
         assert won == {0: expected, 1: ["text", "text"]}
 
 
+def test_a_column_of_answers_stands_for_the_output_and_no_title_does(build):
+    row = {"title": "very far away", "text": "is the moon far", "answer": "some days of travel"}
+    index = build({"claims": [row, row | {"answer": "17", "text": "is the sun far"}]})
+    task = Task.load({"name": "t", "instruction": "i", "examples": [{"input": "is it far", "output": "very far"}]})
+    names = index.sources[0].columns
+    for junk, expected in ((True, ["title", "title"]), (False, ["answer", "title"])):  # a number says nothing
+        ranking = rank_rows(index, embed_task(task, index, junk=junk), limit=2, junk=junk)
+        won = dict(zip(ranking.keys.tolist(), ranking.columns[:, 1], strict=True))
+        assert [names[won[key]] for key in (0, 1)] == expected
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_outputs_that_say_nothing_are_not_asked_with(build, approximate):
     rows = [{"text": text, "verdict": "no"} for text in ("b", "the moon is far", "c d", "nothing of it")]
@@ -175,7 +186,7 @@ def test_outputs_that_say_nothing_are_not_asked_with(build, approximate):
     ranking = rank_rows(index, queries, limit=2)
     assert ranking.scored == queries.scored == ("instruction", "input")
     assert index.rows(ranking.keys[:1])[0].cells["text"] == "the moon is far"
-    assert ranking.scores == pytest.approx(ranking.parts[:, :2].mean(axis=1), abs=1e-6)
+    assert ranking.scores == pytest.approx(ranking.parts[:, :2] @ [1 / 3, 2 / 3], abs=1e-6)
     mixed = [{"input": "is the moon far", "output": output} for output in ("B", "very far")]
     alone = [{"input": "is the moon far", "output": "very far"}]
     of_mixed, of_one = (embed_task(Task.load({**said, "examples": given}), index) for given in (mixed, alone))
