@@ -98,6 +98,10 @@ def _padding(lines: Lines) -> float:
     return float(by_length) / float(as_drawn)
 
 
+def _rows_left(key: str) -> Callable[[Lines], float]:
+    return lambda lines: float(str(lines[key]["shown"]).rpartition(", ")[2].partition("%")[0]) / 100
+
+
 SCRIPTS = (
     Script(
         "teacher_cpu", "--rows 600 --rounds 1", {"generate_of_asking": Ratio(_quotient("cpu_pipeline", "cpu"), False)}
@@ -180,6 +184,43 @@ SCRIPTS = (
         "students_checks",
         "--tasks question_intimacy --seeds 2 --rows 200",
         {"score": Ratio(_number("checks.question_intimacy"))},
+        kit=True,
+    ),
+    Script("methods_kard", "--teachers gpt-4 --examples 15", {"kept": Ratio(_number("kard.gpt-4"))}, kit=True),
+    Script(
+        "methods_retrieved",
+        "--tasks bbh_boolean_expressions --examples 60",
+        {"score": Ratio(_number("retrieved.bbh_boolean_expressions"))},
+        kit=True,
+    ),
+    Script(
+        "students_few_shot",
+        "--tasks hypo_l --examples 30",
+        {"score": Ratio(_number("few_shot.hypo_l"))},
+        kit=True,
+    ),
+    Script(
+        "students_active",
+        "--seeds 1 --answers 20 --rounds 2 --pool 200 --human 20",
+        {"score": Ratio(_number("ten_dim_active"))},
+        kit=True,
+    ),
+    Script(
+        "students_development",
+        "--tasks question_intimacy --seeds 1 --rows 200 --gold 50",
+        {"rows_left": Ratio(_rows_left("development.near duplicates from 0.6"))},
+        kit=True,
+    ),
+    Script(
+        "quality_removed",
+        "--tasks anthropic_myopic_reward",
+        {"removed": Ratio(_number("removed.anthropic_myopic_reward"))},
+        kit=True,
+    ),
+    Script(
+        "end_to_end",
+        "--tasks ten_dim --seeds 1 --examples 60 --max-pairs 120 --test-rows 60",
+        {"score": Ratio(_number("ten_dim"))},
         kit=True,
     ),
 )

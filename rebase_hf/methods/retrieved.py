@@ -42,8 +42,8 @@ class RetrievedOptions:
         junk_columns: Let booleans, numbers, ids and very short values compete for the best column, and labels for the
             input's, and ask with outputs that are such values.
         max_per_source: At most this many rows of one source dataset; None as in ReBase, 0 is no limit.
-        near_duplicate_rows: Similarity from which a row repeats one taken before, in each of several inputs; None leaves
-            out nothing.
+        near_duplicate_rows: Similarity from which a row repeats one taken before, in each of several inputs; None
+            leaves out nothing.
         exclude_family: Leave out sources whose name says that the task's own data comes from them.
         label_phrases: Labels without an example are searched for by their phrase.
         max_rows: Look at this many rows at most; None is no limit.
