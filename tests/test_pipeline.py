@@ -300,6 +300,7 @@ def test_whoever_read_of_it_before_is_told(home, triage, bank_index):
         assert {example.fields["desk"] for example in Run(plan).examples()} == {"other"}
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_without_its_journal_teacher_or_evaluation_set(home, triage, bank_index, tmp_path):
     held = tmp_path / "held.jsonl"
     held.write_text(json.dumps({"message": "Where is my new kettle, please?", "desk": "parcels"}) + "\n")

@@ -109,6 +109,7 @@ def test_a_folder_that_is_no_model_is_named(tmp_path):
         train_setfit(["a", "b"], ["billing", "account"], label_names=LABELS, base_model=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_importing_setfit_leaves_the_users_logging_and_warnings_alone():
     import subprocess
     import sys

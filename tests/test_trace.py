@@ -498,6 +498,7 @@ def test_checks_are_told_in_the_order_in_which_they_are_applied():
     ]
 
 
+@pytest.mark.slow
 def test_a_few_shot_run_is_told_with_what_its_answers_are_keyed_by(trace, monkeypatch, capsys, tmp_path, model_index):
     from tests.doubles.tiny_models import make_sentence_encoder
 

@@ -198,6 +198,7 @@ def test_a_value_that_python_can_not_hold_leaves_only_its_source_out(tmp_path, s
     assert len(index) == 7
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_do_the_work_once(tmp_path, sources):
     log = tmp_path / "log"
     builds = [start_build(tmp_path / "index", sources, log=log) for _ in range(2)]

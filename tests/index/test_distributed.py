@@ -291,6 +291,7 @@ def steps(index):
 """
 
 
+@pytest.mark.slow
 def test_hub_sources_are_read_at_the_commits_that_were_planned(tmp_path):
     def letters(what):
         return "".join(json.dumps({"letter": f"{what} number {i}"}) + "\n" for i in range(9))

@@ -74,6 +74,7 @@ show(RowIndex.build(folder + "/index", ["org/letters@{old}", "org/letters"], enc
     assert [cells["letter"] for _, cells in built["rows"]] == ["Dear Ada", "Dear Lin"]
 
 
+@pytest.mark.slow
 def test_a_hub_that_can_not_be_reached_is_told_from_a_dataset_that_is_not_there(hub, tmp_path):
     code = """
 try:

@@ -39,6 +39,7 @@ def reasons(built: dict) -> dict[str, str]:
     return {source: reason for source, (reason, _) in built["skipped"].items()}
 
 
+@pytest.mark.slow
 def test_every_unusable_dataset_says_why_and_the_rest_is_built(hub, tmp_path):
     canary = tmp_path / "ran"
     hub.add_repo("org/good", {"README.md": card("mit", "Letters."), "train.jsonl": LETTERS})
@@ -80,6 +81,7 @@ def test_every_unusable_dataset_says_why_and_the_rest_is_built(hub, tmp_path):
     assert not canary.exists()
 
 
+@pytest.mark.slow
 def test_a_search_takes_the_most_downloaded_and_pins_and_records_them(hub, tmp_path):
     hub.page = 2
     kind = "task_categories: [text-classification]\n"
@@ -134,6 +136,7 @@ print(json.dumps([[s.config, s.dataset] if hasattr(s, "config") else [s.reason, 
     ]
 
 
+@pytest.mark.slow
 def test_only_the_row_groups_and_columns_that_are_needed_are_fetched(hub, tmp_path):
     shards = [parquet(2000, 100, first=2000 * n) for n in range(2)]
     files = {f"data/train-{n:05d}-of-00002.parquet": shard for n, shard in enumerate(shards)}
@@ -166,6 +169,7 @@ def test_only_the_row_groups_and_columns_that_are_needed_are_fetched(hub, tmp_pa
     assert sent < text_bytes / 40 + footers
 
 
+@pytest.mark.slow
 def test_a_long_stream_is_sampled_from_its_beginning_and_says_so(hub, tmp_path):
     known = "dataset_info:\n  splits:\n  - {name: train, num_bytes: 1, num_examples: 30}\n"
     hub.add_repo("org/told", {"README.md": card("mit", "Letters.", known), "train.jsonl": LETTERS})
@@ -190,6 +194,7 @@ def test_a_read_that_hangs_ends_with_the_time_budget_and_the_process_ends_well(h
     assert reasons(built) == {"org/hangs": "time_budget"}
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_busy_for_a_moment_is_asked_again(hub, tmp_path):
     hub.add_repo("org/letters", {"README.md": card("mit", "Letters."), "train.jsonl": LETTERS})
     hub.failure_headers = {"Retry-After": "1"}
@@ -221,6 +226,7 @@ print(json.dumps([s.reason for s in found]))
     assert not hub.requests
 
 
+@pytest.mark.slow
 def test_the_same_revision_gives_the_same_index(hub, tmp_path):
     hub.add_repo("org/letters", {"README.md": card("mit", "Letters."), "train.parquet": parquet(300, 20)})
     hub.add_repo("org/lines", {"README.md": card("mit", "Letters."), "train.jsonl": LETTERS})

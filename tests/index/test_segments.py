@@ -199,6 +199,7 @@ def test_a_large_source_is_cut_into_pieces(tmp_path, many):
         np.testing.assert_allclose(cut.column_scores(HashingEncoder().encode(QUERIES), some)[column], mean, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_build_killed_among_segments_goes_on_and_encodes_nothing_twice(tmp_path, many, snapshot):
     last = write_source(tmp_path / "bank" / "poison", [{"text": "The fatal line of a poem"}, {"text": "A calm line"}])
     log = tmp_path / "log"
@@ -214,6 +215,7 @@ def test_a_build_killed_among_segments_goes_on_and_encodes_nothing_twice(tmp_pat
     assert snapshot(index.path) == snapshot(undisturbed.path)
 
 
+@pytest.mark.slow
 def test_many_additions_do_not_make_many_segments(tmp_path):
     sources = [made_source(tmp_path / "bank", f"s{n}", 6) for n in range(20)]
     index = build(tmp_path / "index", sources[:1])

@@ -335,6 +335,7 @@ def planning(request, call):
     return json.dumps({"usable": "yes", "input": f"{text} rewritten", "output": "billing"})
 
 
+@pytest.mark.slow
 def test_a_plan_is_asked_for_once_a_dataset_and_stands_in_every_prompt(home, build):
     rows = {
         "calls": [{"text": text} for text in (*sentences(5, "charged", seed=1), *sentences(2, "idle", seed=2))],

@@ -289,6 +289,7 @@ def with_private_rows(run: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_what_looks_personal_stops_a_push_until_it_is_said_what_to_do(
     hub: HubServer, on_hub: OnHub, run: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_what_refuses_the_student_keeps_the_dataset_back_too(hub: HubServer, on_
     assert hub.repos["model", "org/triage"].card(hub.repos["model", "org/triage"].head)["datasets"] == ["org/triage"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_head", [True, False])
 def test_a_taken_tag_stops_a_push_before_its_commit(hub: HubServer, on_hub: OnHub, run: Path, on_head: bool) -> None:
     code = f"{TRY}\n    result = outcome(push_dataset, sys.argv[1], 'org/triage', tag='v1', redact=True)"

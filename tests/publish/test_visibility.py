@@ -63,6 +63,7 @@ def with_teacher(folder: Path, **changes: Any) -> Path:
 CARD = "---\nlicense: {}\n---\n# A model\n"
 
 
+@pytest.mark.slow
 def test_a_teachers_licence_is_read_off_its_card_or_the_flag(hub: HubServer, on_hub: OnHub, tmp_path: Path) -> None:
     run = with_teacher(tmp_path / "run")
     code = f"""{TRY}

@@ -176,6 +176,7 @@ def test_rows_of_the_evaluation_set_are_not_to_be_asked_about(home, triage, bank
         assert not server.chat_requests
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_not_there_is_told_before_the_training(home, plain_triage, bank_index):
     with pytest.raises(TeacherError, match=r"127\.0\.0\.1:9"):
         make(plain_triage, bank_index, "http://127.0.0.1:9").check(SAID)

@@ -127,6 +127,7 @@ def test_no_question_is_given_its_own_rationales_in_training(saved):
     assert "so diamond is light" in completed[0].passages
 
 
+@pytest.mark.slow
 def test_a_student_with_a_store_is_loaded_from_the_hub_whole(saved, tmp_path):
     student, folder = saved
     files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}

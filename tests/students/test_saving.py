@@ -111,6 +111,7 @@ def test_nothing_saved_names_this_machines_folders(tiny_encoder, triage, tmp_pat
             assert tiny_encoder.encode() not in content, file
 
 
+@pytest.mark.slow
 def test_a_student_on_the_hub_is_loaded_without_its_pickle(tiny_encoder, triage, tmp_path):
     folder = tmp_path / "s"
     expected = train_student(triage, ROWS, base_model=tiny_encoder, output_dir=folder, max_pairs=16).predict(["hello"])

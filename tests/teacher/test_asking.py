@@ -82,6 +82,7 @@ def test_identify_asks_nothing_that_costs():
         assert server.chat_requests == []
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_is_known_by_who_was_last_seen_there(caplog):
     with TGIServer() as server:
         before = identify(server.url, TASK)
@@ -89,6 +90,7 @@ def test_an_endpoint_that_is_down_is_known_by_who_was_last_seen_there(caplog):
     assert "last seen" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_address_where_nothing_ever_answered_is_unavailable():
     with TGIServer() as server:
         url = server.url
@@ -96,6 +98,7 @@ def test_an_address_where_nothing_ever_answered_is_unavailable():
         identify(url, TASK)
 
 
+@pytest.mark.slow
 def test_what_the_journal_holds_needs_no_server_and_what_it_lacks_does(tmp_path):
     with TGIServer() as server:
         (before,), _ = ask(server.url, [draft(1)], tmp_path / "j")
@@ -106,6 +109,7 @@ def test_what_the_journal_holds_needs_no_server_and_what_it_lacks_does(tmp_path)
         ask(server.url, [draft(2)], tmp_path / "j")
 
 
+@pytest.mark.slow
 def test_a_server_that_now_serves_another_model_is_not_mistaken_for_the_one_last_seen(tmp_path):
     from rebase_hf.errors import TeacherRefused
     from rebase_hf.teacher.journal import Journal

@@ -159,6 +159,7 @@ def test_every_fault_has_one_of_the_six_ends():
     assert {reason for fault in table if fault.action == "repair" for reason in [fault.reason]} == set(BY_READING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [status(500), tgi.RESET, tgi.HANG, tgi.HTML, tgi.ERROR_200])
 def test_an_outage_costs_no_row_whatever_it_looks_like(fault, tmp_path):
     down = threading.Event()

@@ -285,6 +285,7 @@ def test_a_hostile_text_is_refused_in_bounded_time_and_memory(nest):
     assert peak_memory(lambda: parse_answer(TRIAGE, text)) < TIMES_THE_INPUT * len(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nest", NESTS)
 def test_a_megabyte_of_hostile_body_is_refused_in_bounded_time_and_memory(nest):
     nested = (NESTS[nest] * (MEGABYTE // len(NESTS[nest].encode()))).encode()
