@@ -48,7 +48,7 @@ def main() -> None:
     made.add_argument("--examples", type=int, default=450, help="examples of ten_dim and gsm8k")
     made.add_argument("--spans", type=int, default=700, help="examples of xquad_en")
     made.add_argument("--max-pairs", type=int, default=1200, help="training pairs of SetFit")
-    made.add_argument("--windows", type=int, default=3000, help="windows that the student of xquad_en is trained on")
+    made.add_argument("--windows", type=int, default=2000, help="windows that the student of xquad_en is trained on")
     made.add_argument("--test-rows", type=int, default=600, help="test rows of a task, at most")
     options = made.parse_args()
     lines = []

@@ -59,7 +59,8 @@ class RetrievedRow:
     """A source row that was found for a task.
 
     Attributes:
-        score: What the rows are ranked by; for ReBase the mean of `parts`, or the cosine with the nearest query.
+        score: What the rows are ranked by; for ReBase made of `parts` (`methods/scoring.py`), or the cosine with the
+            nearest query.
         parts: The scores that it is made of, by name: `instruction`, `input`, `output`.
         columns: The columns that decided the score, by its parts; for ReBase the argmax columns `input` and `output`.
         fields: For each input field of the task, the column that can stand in for it.

@@ -278,7 +278,7 @@ def begun_and_robbed_of_its_journal(home, triage, bank_index, server):
     small = make_plan(triage, bank_index, Teacher(server.url, max_requests=12), num_examples=30)
     assert 0 < len(list(Run(small).execute())) <= 12
     for path in home.glob("journal.sqlite*"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # one of SQLite's own may go when a connection is closed
     server.answer = other_answer
 
 

@@ -14,7 +14,7 @@ MAX_TOKEN_CHARS = 400  # no id is longer; lists of tags may be, and are judged p
 JUNK_COLUMN_SHARE = 0.9
 MAX_PATTERNS = 20  # a column of ids has one or a few
 
-_WORDS = frozenset({"true", "false", "yes", "no", "none", "null", "nan", "n/a", "unknown", "undefined"})
+SAYING_NOTHING = frozenset({"true", "false", "yes", "no", "none", "null", "nan", "n/a", "unknown", "undefined"})
 _DIGITS = re.compile(r"\d+")
 _BLANK = re.compile(r"\s")
 _SEPARATORS = re.compile(r"[\s,;|\[\](){}'\"]+")
@@ -68,7 +68,9 @@ def is_junk(text: str) -> bool:
 
 
 def _is_token(text: str) -> bool:
-    return len(text) <= MAX_TOKEN_CHARS and (text.lower() in _WORDS or any(shape.fullmatch(text) for shape in _SHAPES))
+    return len(text) <= MAX_TOKEN_CHARS and (
+        text.lower() in SAYING_NOTHING or any(shape.fullmatch(text) for shape in _SHAPES)
+    )
 
 
 class ColumnJudge:

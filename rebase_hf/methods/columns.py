@@ -1,8 +1,10 @@
 """Which column of a source stands for which input field of a task."""
 
 import re
+from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rebase_hf.index.encoders import encode_texts
 from rebase_hf.index.roles import named_role
@@ -23,8 +25,8 @@ class FieldColumns:
     Row by row, the nearest cell would be now a customer's message and now the agent's answer to it, which is as near
     to the examples. The name tells them apart: `customer` is nearer to the field and the instruction than `agent`.
     ReBase's argmax columns, which decide a row's score, stay what they are; this says which cell can stand in for an
-    input. A column of labels, names of templates or languages say, cannot, nor one of answers, but for an input that
-    is called so itself.
+    input. A column of labels, names of templates or languages say, cannot, nor one of answers beside what they
+    answer, but for an input that is called so itself.
     """
 
     def __init__(self, task: Task, index: RowIndex, queries: TaskQueries, *, junk: bool) -> None:
@@ -55,15 +57,33 @@ class FieldColumns:
         names = encode_texts(self._index.encoder, [_words(name) for name in called]) @ self._names.T
         likely = np.stack([contents[column] for column in columns]) + NAME_WEIGHT * names
         order = np.argsort(-likely, axis=0, kind="stable")
+        barred = set() if self._junk else self._barred(source, keys)
         return {
-            name: tuple(called[i] for i in order[:, place] if self._may_stand(called[i], roles[columns[i]], name))
+            name: tuple(
+                called[i]
+                for i in order[:, place]
+                if called[i] not in barred or _called_so(called[i], roles[columns[i]], name)
+            )
             for place, name in enumerate(self._task.inputs)
         }
 
-    def _may_stand(self, column: str, role: str, field: str) -> bool:
-        if self._junk or role not in ("label", "answer"):
-            return True
-        return _words(column) == _words(field) or named_role(field) == role
+    def _barred(self, source: int, keys: NDArray[np.int64]) -> set[str]:
+        """Return a source's columns of labels, and those of answers if it has what they answer."""
+        about = self._index.sources[source]
+        roles = dict(zip(about.columns, about.roles, strict=True))
+        labels, answers = ({name for name, role in roles.items() if role == one} for one in ("label", "answer"))
+        if not answers or {"question", "context"} & set(roles.values()):
+            return labels | answers
+        # Names alone do not say what `target` answers. It may be any column of texts that are no shorter.
+        chars: Counter[str] = Counter()
+        for row in self._index.rows(keys):
+            chars.update({name: len(text) for name, text in row.cells.items()})
+        longest = max((chars[name] for name, role in roles.items() if role in ("text", "title")), default=-1)
+        return labels | {name for name in answers if chars[name] <= longest}
+
+
+def _called_so(column: str, role: str, field: str) -> bool:
+    return _words(column) == _words(field) or named_role(field) == role
 
 
 def _words(name: str) -> str:

@@ -1,7 +1,7 @@
 """ReBase (arXiv 2407.05463): retrieve single rows from many datasets, and transform each into an example of the task.
 
 1. Embed the task: its instruction, its examples' inputs, its examples' outputs.
-2. Rank every row of the index by S, the mean of three cosines (`scoring.py`).
+2. Rank every row of the index by S, a mean of cosines (`scoring.py`).
 3. Take rows from the top. What the paper's code lets through and should not is left out here, each by an option:
    the task's own dataset family, rows that overlap the evaluation set, near-duplicate rows, and the flood from one
    source (its own artefacts: 11 sources fill MNLI's 3,000 rows, one corpus among them twice).

@@ -10,7 +10,7 @@
 - A label is what many rows have in common: by a column of labels all rows of a source are found, or none. So it stands
   for the input only in rows that have nothing else.
 - What stands for the input does not stand for the output too, where a row has another cell.
-- In a source that has a column of answers it stands for the output, and no title or name of a template does.
+- A row's answer, by the role of its column, stands for the output, and no title or name of a template beside it.
 - Outputs that say nothing by themselves (`B`, `17`, `yes`) are like nothing but junk. They are not asked with, and
   where all are such, S_q takes their third: the instruction finds whole datasets, the input rows.
 

@@ -24,26 +24,15 @@ SOURCE_SHARE = 0.125
 
 
 def taken_rows(
-    task: Task,
-    index: RowIndex,
-    guard: EvaluationGuard,
-    options: ReBaseOptions,
-    *,
-    num_examples: int,
-    seed: int = 0,
-    by_inputs: bool = False,
+    task: Task, index: RowIndex, guard: EvaluationGuard, options: ReBaseOptions, *, num_examples: int, seed: int = 0
 ) -> Iterator[RetrievedRow | Dropped]:
     """Yield the rows to ask about, best first, and in between those that were left out, with the reason.
 
     A cap per source that the user set leaves rows out. The default one puts them off: once all else is used up they
     come after all, best first, since fewer examples than asked for would be worse than many of one source.
-
-    Args:
-        by_inputs: A row repeats another when each of its columns for the task's inputs does, not when it does on the
-            whole: two questions about one passage are then two rows.
     """
     held = guard if options.guard_evaluation else None
-    choice = _Choice(task, index, held, options, num_examples=num_examples, seed=seed, by_inputs=by_inputs)
+    choice = _Choice(task, index, held, options, num_examples=num_examples, seed=seed)
     looked = 0
     put_off: list[tuple[RetrievedRow, int, float]] = []
     for row, source, similarity in _ranked(task, index, options, held, num_examples=num_examples):
@@ -73,9 +62,7 @@ class _Choice:
         *,
         num_examples: int,
         seed: int,
-        by_inputs: bool,
     ) -> None:
-        self._inputs = task.inputs if by_inputs else ()
         near = options.near_duplicate_rows
         self._held = held
         self._seen = None if near is None else NearDuplicates(near=near, seed=seed)
@@ -104,18 +91,10 @@ class _Choice:
             return "source_cap", f"`{dataset}` already gave its {self._cap} rows"
         if self._held is not None and (shared := overlap(row, self._held, similarity)) is not None:
             return "in_evaluation_set", shared
-        if self._seen is not None and (found := self._seen.add(*self._compared(row))) is not None:
+        if self._seen is not None and (found := self._seen.add(" ".join(row.source.cells.values()))) is not None:
             return "near_duplicate_row", f"repeats a row taken before (similarity {found[1]:.2f})"
         self._taken[dataset] += 1
         return None
-
-    def _compared(self, row: RetrievedRow) -> list[str]:
-        """Return the texts that must all be repeated for the row to repeat another."""
-        whole = " ".join(row.source.cells.values())
-        columns = [row.fields[name] for name in self._inputs if name in row.fields]
-        if len(set(columns)) < len(self._inputs) or len(columns) < 2:
-            return [whole] * max(1, len(self._inputs))
-        return [row.source.cells[column] for column in columns]
 
 
 def _ranked(

@@ -31,6 +31,8 @@ _SIGN = (
     r"|(?<!\S)[^\w\s.,;:!?'\"`´‘’“”„«»…–—•·#\ud800-\udfff](?![^\s.,;:!?])"
 )
 _WORDS = re.compile(_WORD)
+_ONE_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_EDGE = rf"[^\W{_UNSPACED}]"  # a letter or digit of a word with blanks around it
 _TOKENS = re.compile(f"{_WORD}|{_SIGN}")
 
 
@@ -42,6 +44,13 @@ def words(text: str) -> list[str]:
 def tokens(text: str) -> list[str]:
     """Return a text's words, and the signs that change what it says: `3 + 4` is not `3 * 4`."""
     return _TOKENS.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def has_in_whole_words(text: str, part: str) -> bool:
+    """Return whether a text has a part as whole words; a script without blanks has no words to be cut."""
+    first, last = ("" if _ONE_UNSPACED.match(char) else _EDGE for char in (part[:1], part[-1:]))
+    before, after = first and rf"(?<!{first})", last and rf"(?!{last})"
+    return re.search(before + re.escape(part) + after, text) is not None
 
 
 def normalise(text: str) -> str:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from datasets import Dataset
 
 from rebase_hf import RowIndex, Task
@@ -89,13 +90,27 @@ def test_a_column_of_labels_stands_for_an_input_that_is_called_so_alone(tmp_path
     assert columns_of(index, other, 0) == {"message": "text", "form": "text"}
 
 
-def test_a_column_of_answers_stands_for_an_input_of_answers_alone(tmp_path):
-    index = chats(tmp_path, response=["refund my order please", "my order is late"], body=["pine trees", "rivers"])
+def test_a_column_of_answers_is_no_input_beside_what_it_answers(tmp_path):
+    near, far = (
+        ["refund my order please", "my order is late"],
+        ["pine trees grow slowly by the river", "rivers freeze"],
+    )
+    index = chats(tmp_path, response=near, body=far)
     assert columns_of(index, TASK, 0) == {"message": "body"}
+    assert columns_of(index, TASK, 0, junk=True) == {"message": "response"}
     judged = TASK | {
         "inputs": ["message", "answer"],
         "examples": [e | {"answer": "refund my order"} for e in TASK["examples"]],
     }
     assert columns_of(index, judged, 0) == {"message": "body", "answer": "response"}
-    published = columns_of(index, TASK, 0, junk=True)
-    assert published == {"message": "response"}
+
+
+@pytest.mark.parametrize("beside", [{}, {"author": ["Nora", "Ida"]}, {"author": ["Nora", "Ida"], "label": ["a", "b"]}])
+def test_a_column_of_answers_may_stand_where_nothing_else_is_as_long(tmp_path, beside):
+    index = chats(tmp_path, response=["refund my order please", "my order is late"], **beside)
+    assert columns_of(index, TASK, 0) == {"message": "response"}
+
+
+def test_a_question_is_what_an_answer_answers_however_short(tmp_path):
+    index = chats(tmp_path, question=["pines?", "rivers?"], response=["refund my order please", "my order is late"])
+    assert columns_of(index, TASK, 0) == {"message": "question"}

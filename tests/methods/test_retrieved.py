@@ -81,6 +81,59 @@ def test_an_answer_stands_there_in_whole_words_and_first_of_all_in_a_column_of_a
     assert run.tally().dropped_before == {"no_output_cell": 1}
 
 
+def spans_of(build, task, *rows):
+    run = run_of(task, build({"rows": list(rows)}))
+    return [example.fields[task["output"]] for example in run.examples()]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("私は東京に住んでいます", "東京"),
+        ("The EU has a court", "EU"),
+        ("It was in 1904, in May", "1904"),
+        ("I paid $5 (net)", "$5"),
+    ],
+)
+def test_what_a_column_of_answers_says_is_taken_whatever_its_form(home, build, text, answer):
+    assert spans_of(build, SPANS, {"text": text, "answers": {"start": [3], "text": [answer]}}) == [answer]
+
+
+def test_a_column_called_as_the_output_is_an_answer(home, build):
+    dated = SPANS | {"output": "date", "examples": [{"text": "It was sold on 3 March", "date": "3 March"}]}
+    assert spans_of(build, dated, {"text": "We meet on 14 May in Nora", "date": "14 May", "title": "Nora"}) == [
+        "14 May"
+    ]
+
+
+def test_a_line_of_a_note_is_no_answer(home, build):
+    row = {"text": "Then Carl Lund bought the mill", "note": "about\nthe mill\nand more", "answer": "Carl Lund"}
+    other = row | {"text": "Then Ida Ek bought the mill", "answer": "nobody of that name"}
+    assert spans_of(build, SPANS, row, other) == ["Carl Lund"]
+
+
+def test_a_row_that_could_not_be_used_keeps_no_other_out(home, build):
+    row = {"passage": PASSAGE, "question": "Who bought the mill?"}
+    answers = ("nobody", "Carl Lund")
+    run = run_of(QUESTIONS, build({"mills": [row | {"answer": answer} for answer in answers]}))
+    assert [example.fields["answer"] for example in run.examples()] == ["Carl Lund"]
+    assert run.tally().dropped_before == {"no_output_cell": 1}
+
+
+def test_an_answer_is_the_output_though_it_came_nearest_to_the_input(home, build):
+    task = {
+        "name": "chat",
+        "instruction": "Answer.",
+        "inputs": ["prompt"],
+        "output": "reply",
+        "examples": [{"prompt": "the mill by the river", "reply": "far away and up the hill"}],
+    }
+    (example,) = run_of(
+        task, build({"chats": [{"prompt": "what now", "response": "the mill by the river"}]})
+    ).examples()
+    assert (example.fields["prompt"], example.fields["reply"]) == ("what now", "the mill by the river")
+
+
 def test_a_title_is_no_output_unless_the_task_asks_for_one(home, build):
     task = {
         "name": "jokes",
