@@ -106,7 +106,7 @@ def mapped_fields(task: Task, row: RetrievedRow, roles: Mapping[str, str]) -> di
     cells = row.source.cells
     inputs = {name: row.fields.get(name, "") for name in task.inputs}
     if len(set(inputs.values())) < len(inputs) or not all(inputs.values()):
-        return Dropped("retrieval", "no_input_columns", "each input needs a column of its own that may stand for it", row=row)
+        return Dropped("retrieval", "no_input_columns", "each input needs a column of its own that says it", row=row)
     fields = {name: cells[column] for name, column in inputs.items()}
     others = {name: text for name, text in cells.items() if name not in inputs.values() and text.strip()}
     output = _output(task, row, fields, others, roles)
