@@ -45,7 +45,7 @@ class Script:
 
 def _number(key: str) -> Callable[[Lines], float]:
     """Return what reads the number that a line begins with."""
-    return lambda lines: float(str(lines[key]["shown"]).split()[0].rstrip("%x").replace(",", ""))
+    return lambda lines: float(str(lines[key]["shown"]).split()[0].rstrip("%x;").replace(",", ""))
 
 
 def _percent(key: str) -> Callable[[Lines], float]:
@@ -201,13 +201,13 @@ SCRIPTS = (
     ),
     Script(
         "students_active",
-        "--seeds 1 --answers 20 --rounds 2 --pool 200 --human 20",
+        "--seeds 2 --answers 20 --rounds 2 --pool 200 --human 20",
         {"score": Ratio(_number("ten_dim_active"))},
         kit=True,
     ),
     Script(
         "students_development",
-        "--tasks question_intimacy --seeds 1 --rows 200 --gold 50",
+        "--tasks question_intimacy --seeds 2 --rows 200 --gold 50",
         {"rows_left": Ratio(_rows_left("development.near duplicates from 0.6"))},
         kit=True,
     ),

@@ -47,11 +47,9 @@ def test_a_result_without_a_text_is_told(tmp_path: Path) -> None:
     assert "new_claim: either no result, or nothing about it" in done.stderr
 
 
-def test_every_ratio_that_needs_no_kit_has_a_bound() -> None:
+def test_every_ratio_has_a_bound() -> None:
     bounds = json.loads(BOUNDS.read_text())
-    asked = {f"{script.name}.{name}" for script in SCRIPTS for name in script.ratios}
-    assert bounds.keys() <= asked
-    assert asked - bounds.keys() <= {f"{s.name}.{name}" for s in SCRIPTS if s.kit for name in s.ratios}
+    assert bounds.keys() == {f"{script.name}.{name}" for script in SCRIPTS for name in script.ratios}
     assert {script.name for script in SCRIPTS} <= RESULTS.keys()
 
 
