@@ -46,7 +46,7 @@ ABOUT = {
         "± is the standard deviation over seeds of the student; the dataset is the same for all seeds.",
         "what a teacher of today would write: the teachers are records, and the rows that they were asked about are "
         "the only ones in the index of ten_dim and of gsm8k. The student of gsm8k has "
-        "random weights; that of xquad_en was shown 1,200 rows, the default: few for one that marks spans.",
+        "random weights; that of xquad_en was shown few windows of text (`--windows`) for one that marks spans.",
         kit=True,
     ),
     "methods_synthesizrr": About(
