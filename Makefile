@@ -66,7 +66,7 @@ bench-retrieval: $(VENV)/package
 	@missed=0; OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrieval || missed=1; \
 	$(BIN)/python -m benchmarks.retrieval_figures && exit $$missed
 
-# As above; about 25 minutes, most of them for training students.
+# As above; over an hour of CPU, nearly all of it for training students.
 bench-end-to-end: $(VENV)/package
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.end_to_end
 

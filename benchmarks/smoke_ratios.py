@@ -102,6 +102,11 @@ def _rows_left(key: str) -> Callable[[Lines], float]:
     return lambda lines: float(str(lines[key]["shown"]).rpartition(", ")[2].partition("%")[0]) / 100
 
 
+def _of_kit(name: str, small: str, ratio: str, read: Callable[[Lines], float]) -> Script:
+    """Return a script that needs REBASE_KIT, with the one ratio that is read of it."""
+    return Script(name, small, {ratio: Ratio(read)}, kit=True)
+
+
 SCRIPTS = (
     Script(
         "teacher_cpu", "--rows 600 --rounds 1", {"generate_of_asking": Ratio(_quotient("cpu_pipeline", "cpu"), False)}
@@ -164,63 +169,51 @@ SCRIPTS = (
         "--max-pairs 40 --rounds 1",
         {"outside": Ratio(_percent("outside"), False, slack=0.1), "padding": Ratio(_padding, False)},
     ),
-    Script("quality_insight", "--rows 100 --labelled 300", {"found": Ratio(_number("planted_dbpedia14"))}, kit=True),
-    Script(
-        "retrieval", "--tasks banking77 --count 100 --bank-rows 20", {"sources": Ratio(_number("sources"))}, kit=True
-    ),
-    Script(
+    _of_kit("quality_insight", "--rows 100 --labelled 300", "found", _number("planted_dbpedia14")),
+    _of_kit("retrieval", "--tasks banking77 --count 100 --bank-rows 20", "sources", _number("sources")),
+    _of_kit(
         "methods_fewgen",
         "--tasks anthropic_myopic_reward --examples 60",
-        {"score": Ratio(_number("fewgen.anthropic_myopic_reward"))},
-        kit=True,
+        "score",
+        _number("fewgen.anthropic_myopic_reward"),
     ),
-    Script(
-        "methods_synthesizrr",
-        "--tasks hypo_l --examples 40",
-        {"score": Ratio(_number("synthesizrr.hypo_l"))},
-        kit=True,
-    ),
-    Script(
+    _of_kit("methods_synthesizrr", "--tasks hypo_l --examples 40", "score", _number("synthesizrr.hypo_l")),
+    _of_kit(
         "students_checks",
         "--tasks question_intimacy --seeds 2 --rows 200",
-        {"score": Ratio(_number("checks.question_intimacy"))},
-        kit=True,
+        "score",
+        _number("checks.question_intimacy"),
     ),
-    Script("methods_kard", "--teachers gpt-4 --examples 15", {"kept": Ratio(_number("kard.gpt-4"))}, kit=True),
-    Script(
+    _of_kit("methods_kard", "--teachers gpt-4 --examples 15", "kept", _number("kard.gpt-4")),
+    _of_kit(
         "methods_retrieved",
         "--tasks bbh_boolean_expressions --examples 60",
-        {"score": Ratio(_number("retrieved.bbh_boolean_expressions"))},
-        kit=True,
+        "score",
+        _number("retrieved.bbh_boolean_expressions"),
     ),
-    Script(
-        "students_few_shot",
-        "--tasks hypo_l --examples 30",
-        {"score": Ratio(_number("few_shot.hypo_l"))},
-        kit=True,
-    ),
-    Script(
+    _of_kit("students_few_shot", "--tasks hypo_l --examples 30", "score", _number("few_shot.hypo_l")),
+    _of_kit(
         "students_active",
         "--seeds 2 --answers 20 --rounds 2 --pool 200 --human 20",
-        {"score": Ratio(_number("ten_dim_active"))},
-        kit=True,
+        "score",
+        _number("ten_dim_active"),
     ),
-    Script(
+    _of_kit(
         "students_development",
         "--tasks question_intimacy --seeds 2 --rows 200 --gold 50",
-        {"rows_left": Ratio(_rows_left("development.near duplicates from 0.6"))},
-        kit=True,
+        "rows_left",
+        _rows_left("development.near duplicates from 0.6"),
     ),
-    Script(
+    _of_kit(
         "quality_removed",
         "--tasks anthropic_myopic_reward",
-        {"removed": Ratio(_number("removed.anthropic_myopic_reward"))},
-        kit=True,
+        "removed",
+        _number("removed.anthropic_myopic_reward"),
     ),
-    Script(
+    _of_kit(
         "end_to_end",
         "--tasks ten_dim --seeds 1 --examples 60 --max-pairs 120 --test-rows 60",
-        {"score": Ratio(_number("ten_dim"))},
-        kit=True,
+        "score",
+        _number("ten_dim"),
     ),
 )
